@@ -1,0 +1,3 @@
+"""cc_binary, which is native in this version of Bazel."""
+
+cc_binary = native.cc_binary

@@ -1,0 +1,3 @@
+"""cc_import, which is native in this version of Bazel."""
+
+cc_import = native.cc_import
