@@ -1,0 +1,177 @@
+#include "os/fake_memory.h"
+
+#include <algorithm>
+
+namespace os::testing {
+namespace {
+
+constexpr PageCount kMappedPagesMax(uint64_t{1} << 22);
+// Bytes of address space, as Linux gives a process of x86-64.
+constexpr uint64_t kAddressSpaceBytes = uint64_t{1} << 47;
+
+}  // namespace
+
+Errno FakeMemory::CheckLimit(PageCount more) const {
+  if (!lock_limit_) return kSuccess;
+  if (*lock_limit_ == PageCount(0)) return Errno(EPERM);
+  const PageCount locked = space_.locked_pages();
+  const bool fits = locked <= *lock_limit_ && more <= *lock_limit_ - locked;
+  return fits ? kSuccess : Errno(ENOMEM);
+}
+
+Result<PageRange> FakeMemory::Map(PageCount count, Access access, Fork fork, PageCount alignment) {
+  if (count == PageCount(0)) return Errno(EINVAL);
+  LatchHolder holder(latch_);
+  const PageCount room = kMappedPagesMax - std::min(kMappedPagesMax, space_.mapped_pages());
+  if (count > room || space_.full()) return Errno(ENOMEM);
+  const uint64_t unit = alignment.value();
+  while (true) {  // past what AddMapping may have put there
+    const PageRange pages(PageNumber((next_.value() + unit - 1) / unit * unit), count);
+    // A hole on either side, so that mappings do not merge.
+    const PageRange with_holes(PageNumber(pages.begin().value() - 1), pages.end() + PageCount(1));
+    next_ = with_holes.end();
+    if (next_.value() > kAddressSpaceBytes / page_size_) return Errno(ENOMEM);
+    if (space_.AnyMapped(with_holes)) continue;
+    FakeAddressSpace::Page page;
+    page.access = access;
+    page.fork = fork;
+    space_.Insert(pages, page);
+    return pages;
+  }
+}
+
+Errno FakeMemory::Commit(PageRange pages) {
+  LatchHolder holder(latch_);
+  return space_.Change(pages, [](FakeAddressSpace::Page& page) {
+    page.access = Access::kReadWrite;
+    if (page.locked && !page.past_end()) page.resident = true;
+  });
+}
+
+Errno FakeMemory::Decommit(PageRange pages) {
+  LatchHolder holder(latch_);
+  const auto unlock = [](FakeAddressSpace::Page& page) { page.locked = false; };
+  if (const Errno error = space_.Change(pages, unlock); !error.ok()) return error;
+  return space_.Change(pages, [](FakeAddressSpace::Page& page) {
+    page.access = Access::kNone;
+    page.resident = false;
+  });
+}
+
+Errno FakeMemory::Unmap(PageRange pages) {
+  if (pages.empty()) return kSuccess;
+  LatchHolder holder(latch_);
+  return space_.Remove(pages);
+}
+
+Errno FakeMemory::Lock(PageRange pages) {
+  if (pages.empty()) return kSuccess;
+  LatchHolder holder(latch_);
+  ++lock_calls_;
+  Errno error = CheckLimit(pages.count() - space_.CountLocked(pages));
+  if (!error.ok()) return error;
+  error = space_.Change(pages, [](FakeAddressSpace::Page& page) { page.locked = true; });
+  if (!error.ok()) return error;
+  return space_.MakeResident(pages).ok() ? kSuccess : Errno(ENOMEM);
+}
+
+Errno FakeMemory::Unlock(PageRange pages) {
+  if (pages.empty()) return kSuccess;
+  LatchHolder holder(latch_);
+  ++unlock_calls_;
+  return space_.Change(pages, [](FakeAddressSpace::Page& page) { page.locked = false; });
+}
+
+Errno FakeMemory::CheckLockLimit(PageCount more) const {
+  if (more == PageCount(0)) return kSuccess;
+  LatchHolder holder(latch_);
+  return CheckLimit(more);
+}
+
+Errno FakeMemory::Populate(PageRange pages) {
+  LatchHolder holder(latch_);
+  return space_.MakeResident(pages);
+}
+
+Errno FakeMemory::PageOut(PageRange pages) {
+  LatchHolder holder(latch_);
+  return space_.PageOut(pages);
+}
+
+Result<PageCount> FakeMemory::CountPresent(PageRange pages) const {
+  if (pages.empty()) return PageCount(0);
+  LatchHolder holder(latch_);
+  if (space_.Wraps(pages) || pages.end().value() > kAddressSpaceBytes / page_size_) {
+    return Errno(EINVAL);
+  }
+  return space_.CountResident(pages);
+}
+
+Result<std::optional<Mapping>> FakeMemory::MappingAt(PageNumber page) const {
+  LatchHolder holder(latch_);
+  return space_.MappingAt(page);
+}
+
+void FakeMemory::set_lock_limit(std::optional<PageCount> limit) {
+  LatchHolder holder(latch_);
+  lock_limit_ = limit;
+}
+
+void FakeMemory::set_max_mappings(std::optional<uint64_t> limit) {
+  LatchHolder holder(latch_);
+  space_.set_max_mappings(limit);
+}
+
+void FakeMemory::AddMapping(PageRange pages, Access access) {
+  LatchHolder holder(latch_);
+  FakeAddressSpace::Page page;
+  page.access = access;
+  space_.Insert(pages, page);
+}
+
+void FakeMemory::AddFileMapping(PageRange pages, PageCount pages_in_file) {
+  LatchHolder holder(latch_);
+  FakeAddressSpace::Page page;
+  page.file = ++files_;
+  page.pages_in_file = pages_in_file.value();
+  space_.Insert(pages, page);
+}
+
+void FakeMemory::Evict(PageRange pages) {
+  LatchHolder holder(latch_);
+  space_.Evict(pages);
+}
+
+bool FakeMemory::IsLocked(PageNumber page) const {
+  LatchHolder holder(latch_);
+  const FakeAddressSpace::Page* found = space_.Find(page);
+  return found != nullptr && found->locked;
+}
+
+bool FakeMemory::IsResident(PageNumber page) const {
+  LatchHolder holder(latch_);
+  const FakeAddressSpace::Page* found = space_.Find(page);
+  return found != nullptr && found->resident;
+}
+
+PageCount FakeMemory::locked_pages() const {
+  LatchHolder holder(latch_);
+  return space_.locked_pages();
+}
+
+uint64_t FakeMemory::mappings() const {
+  LatchHolder holder(latch_);
+  return space_.mappings();
+}
+
+uint64_t FakeMemory::lock_calls() const {
+  LatchHolder holder(latch_);
+  return lock_calls_;
+}
+
+uint64_t FakeMemory::unlock_calls() const {
+  LatchHolder holder(latch_);
+  return unlock_calls_;
+}
+
+}  // namespace os::testing

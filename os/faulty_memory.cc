@@ -1,0 +1,74 @@
+#include "os/faulty_memory.h"
+
+namespace os::testing {
+namespace {
+
+using Kind = FaultPlan::Kind;
+
+PageRange FirstHalf(PageRange pages) {
+  return PageRange(pages.begin(), PageCount((pages.count().value() + 1) / 2));
+}
+
+}  // namespace
+
+Result<PageRange> FaultyMemory::Map(PageCount count, Access access, Fork fork,
+                                    PageCount alignment) {
+  if (const Errno error = plan_.Next(Kind::kMap); !error.ok()) return error;
+  return memory_.Map(count, access, fork, alignment);
+}
+
+Errno FaultyMemory::Commit(PageRange pages) {
+  if (const Errno error = plan_.Next(Kind::kCommit); !error.ok()) return error;
+  return memory_.Commit(pages);
+}
+
+Errno FaultyMemory::Decommit(PageRange pages) {
+  if (const Errno error = plan_.Next(Kind::kDecommit); !error.ok()) return error;
+  return memory_.Decommit(pages);
+}
+
+Errno FaultyMemory::Unmap(PageRange pages) {
+  if (const Errno error = plan_.Next(Kind::kUnmap); !error.ok()) return error;
+  return memory_.Unmap(pages);
+}
+
+Errno FaultyMemory::Lock(PageRange pages) {
+  const Errno error = plan_.Next(Kind::kLock);
+  if (error.ok()) return memory_.Lock(pages);
+  if (plan_.half_done()) (void)memory_.Lock(FirstHalf(pages));
+  return error;
+}
+
+Errno FaultyMemory::Unlock(PageRange pages) {
+  const Errno error = plan_.Next(Kind::kUnlock);
+  if (error.ok()) return memory_.Unlock(pages);
+  if (plan_.half_done()) (void)memory_.Unlock(FirstHalf(pages));
+  return error;
+}
+
+Errno FaultyMemory::CheckLockLimit(PageCount more) const {
+  if (const Errno error = plan_.Next(Kind::kCheckLimit); !error.ok()) return error;
+  return memory_.CheckLockLimit(more);
+}
+
+Errno FaultyMemory::Populate(PageRange pages) {
+  if (const Errno error = plan_.Next(Kind::kPopulate); !error.ok()) return error;
+  return memory_.Populate(pages);
+}
+
+Errno FaultyMemory::PageOut(PageRange pages) {
+  if (const Errno error = plan_.Next(Kind::kPageOut); !error.ok()) return error;
+  return memory_.PageOut(pages);
+}
+
+Result<PageCount> FaultyMemory::CountPresent(PageRange pages) const {
+  if (const Errno error = plan_.Next(Kind::kCountPresent); !error.ok()) return error;
+  return memory_.CountPresent(pages);
+}
+
+Result<std::optional<Mapping>> FaultyMemory::MappingAt(PageNumber page) const {
+  if (const Errno error = plan_.Next(Kind::kMappingAt); !error.ok()) return error;
+  return memory_.MappingAt(page);
+}
+
+}  // namespace os::testing

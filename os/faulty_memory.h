@@ -1,0 +1,46 @@
+// FaultyMemory: another Memory whose calls fail as a FaultPlan says.
+//
+// Over RealMemory it shows what the callers make of an error of the kernel, with the kernel's own
+// evidence afterwards; over FakeMemory it does so without the kernel.
+
+#ifndef OS_FAULTY_MEMORY_H_
+#define OS_FAULTY_MEMORY_H_
+
+#include <optional>
+
+#include "os/fault_plan.h"
+#include "os/memory.h"
+
+namespace os::testing {
+
+// A call that fails by the plan does not reach `memory`, but for a half done Lock or Unlock: that
+// one is passed on for the first half of its range, rounded up, before it fails, as the kernel
+// leaves it where it stops within a range. (The answer to the passed-on half is ignored.)
+// page_size() never fails and is not counted; calls on empty ranges are.
+//
+// Thread-safety: as the Memory beneath. The caller keeps `memory` and `plan` alive.
+class FaultyMemory final : public Memory {
+ public:
+  FaultyMemory(Memory& memory, FaultPlan& plan) : memory_(memory), plan_(plan) {}
+
+  size_t page_size() const override { return memory_.page_size(); }
+  Result<PageRange> Map(PageCount count, Access access, Fork fork, PageCount alignment) override;
+  Errno Commit(PageRange pages) override;
+  Errno Decommit(PageRange pages) override;
+  Errno Unmap(PageRange pages) override;
+  Errno Lock(PageRange pages) override;
+  Errno Unlock(PageRange pages) override;
+  Errno CheckLockLimit(PageCount more) const override;
+  Errno Populate(PageRange pages) override;
+  Errno PageOut(PageRange pages) override;
+  Result<PageCount> CountPresent(PageRange pages) const override;
+  Result<std::optional<Mapping>> MappingAt(PageNumber page) const override;
+
+ private:
+  Memory& memory_;
+  FaultPlan& plan_;
+};
+
+}  // namespace os::testing
+
+#endif  // OS_FAULTY_MEMORY_H_

@@ -1,0 +1,145 @@
+#include "os/memory.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include "os/file.h"
+#include "os/mappings.h"
+
+namespace os {
+namespace {
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
+Errno FromCall(long result) { return result == 0 ? kSuccess : Errno::Last(); }
+
+class KernelMemory final : public Memory {
+ public:
+  size_t page_size() const override {
+    static const size_t size = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    return size;
+  }
+
+  Result<PageRange> Map(PageCount count, Access access, Fork fork, PageCount alignment) override {
+    // Maps more than needed and cuts off what lies outside the aligned part.
+    const PageCount slack = alignment.value() > 1 ? alignment : PageCount(0);
+    if (count == PageCount(0)) return Errno(EINVAL);
+    if (slack > MaxPages() || count > MaxPages() - slack) return Errno(ENOMEM);
+    const size_t bytes = (count + slack).bytes(page_size());
+    const int protection = access == Access::kNone ? PROT_NONE : PROT_READ | PROT_WRITE;
+    void* address =
+        mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (address == MAP_FAILED) return Errno::Last();
+    const PageNumber begin(reinterpret_cast<uintptr_t>(address) / page_size());
+    const uint64_t unit = alignment.value();
+    const PageNumber aligned((begin.value() + unit - 1) / unit * unit);
+    const PageRange wanted(aligned, count);
+    Errno error = Unmap(PageRange(begin, wanted.begin()));
+    if (error.ok()) error = Unmap(PageRange(wanted.end(), begin + count + slack));
+    if (error.ok() && fork != Fork::kInherit) {
+      error = Advise(wanted, fork == Fork::kWipe ? MADV_WIPEONFORK : MADV_DONTFORK);
+    }
+    if (error.ok()) return wanted;
+    (void)munmap(address, bytes);  // over holes too
+    return error;
+  }
+
+  Errno Commit(PageRange pages) override {
+    if (pages.empty()) return kSuccess;
+    return FromCall(
+        mprotect(pages.address(page_size()), pages.bytes(page_size()), PROT_READ | PROT_WRITE));
+  }
+
+  Errno Decommit(PageRange pages) override {
+    // Unlocked first: MADV_DONTNEED refuses locked pages.
+    if (Errno error = Unlock(pages); !error.ok()) return error;
+    if (Errno error = Advise(pages, MADV_DONTNEED); !error.ok()) return error;
+    if (pages.empty()) return kSuccess;
+    return FromCall(mprotect(pages.address(page_size()), pages.bytes(page_size()), PROT_NONE));
+  }
+
+  Errno Unmap(PageRange pages) override {
+    if (pages.empty()) return kSuccess;
+    return FromCall(munmap(pages.address(page_size()), pages.bytes(page_size())));
+  }
+
+  // The C library's mlock and munlock are replaced by calls that do nothing under the sanitizers,
+  // so the kernel is called directly.
+  Errno Lock(PageRange pages) override {
+    if (pages.empty()) return kSuccess;
+    return FromCall(syscall(SYS_mlock, pages.address(page_size()), pages.bytes(page_size())));
+  }
+
+  Errno Unlock(PageRange pages) override {
+    if (pages.empty()) return kSuccess;
+    return FromCall(syscall(SYS_munlock, pages.address(page_size()), pages.bytes(page_size())));
+  }
+
+  // mlock(2) first holds the length against the limit and only then finds that a range which begins
+  // on the last page of the address space wraps around: EINVAL is "the limit allows it", and no
+  // mapping can have been touched.
+  Errno CheckLockLimit(PageCount more) const override {
+    if (more == PageCount(0)) return kSuccess;
+    const uintptr_t last_page = ~static_cast<uintptr_t>(0) - (page_size() - 1);
+    const size_t bytes = std::min(more, MaxPages()).bytes(page_size());
+    if (syscall(SYS_mlock, last_page, bytes) == 0) return kSuccess;
+    const Errno error = Errno::Last();
+    return error == Errno(EINVAL) ? kSuccess : error;
+  }
+
+  Errno Populate(PageRange pages) override { return Advise(pages, MADV_POPULATE_READ); }
+  Errno PageOut(PageRange pages) override { return Advise(pages, MADV_PAGEOUT); }
+
+  Result<PageCount> CountPresent(PageRange pages) const override {
+    // Opened at each call: a descriptor from before a fork would go on describing the parent.
+    Result<OwnedDescriptor> pagemap = OpenForReading("/proc/self/pagemap");
+    if (!pagemap.ok()) return pagemap.error();
+    const std::unique_ptr<File> file = BorrowFile(pagemap->get());
+    constexpr uint64_t kPresent = uint64_t{1} << 63;
+    std::array<uint64_t, 1024> entries;
+    uint64_t present = 0;
+    for (PageNumber page = pages.begin(); page < pages.end();) {
+      const uint64_t wanted = std::min<uint64_t>(entries.size(), (pages.end() - page).value());
+      const std::span<uint64_t> part = std::span(entries).first(wanted);
+      const Result<size_t> bytes =
+          file->ReadAt(std::as_writable_bytes(part), page.value() * sizeof(uint64_t));
+      if (!bytes.ok()) return bytes.error();
+      if (*bytes != part.size_bytes()) return Errno(EINVAL);  // beyond the address space
+      present += static_cast<uint64_t>(std::count_if(
+          part.begin(), part.end(), [](uint64_t entry) { return (entry & kPresent) != 0; }));
+      page = page + PageCount(wanted);
+    }
+    return PageCount(present);
+  }
+
+  Result<std::optional<Mapping>> MappingAt(PageNumber page) const override {
+    return FindMapping(page, page_size());
+  }
+
+ private:
+  // The most pages whose length in bytes does not wrap.
+  PageCount MaxPages() const { return PageCount(~size_t{0} / page_size()); }
+
+  Errno Advise(PageRange pages, int advice) {
+    if (pages.empty()) return kSuccess;
+    return FromCall(madvise(pages.address(page_size()), pages.bytes(page_size()), advice));
+  }
+};
+
+}  // namespace
+
+Memory& RealMemory() {
+  static KernelMemory memory;
+  return memory;
+}
+
+}  // namespace os

@@ -1,0 +1,112 @@
+// Memory: mapping, locking and inspecting the pages of this process.
+//
+// The one place that calls the kernel's memory functions (mmap(2), mlock(2), madvise(2), pagemap).
+// Everything above is written against this contract and can run on testing::FakeMemory.
+//
+// The contract, which RealMemory and FakeMemory both pass (memory_contract_test.cc):
+//  * Lock makes every page of the range resident and locked, or fails. On failure the range is left
+//    HALF DONE, as Linux leaves it: any mapped page of the range may be locked, resident or not.
+//    Whoever needs all or nothing undoes it (pinlock does).
+//  * Locks do not nest: one Unlock undoes any number of Locks.
+//  * Unlock of a range with a hole fails with ENOMEM after it has unlocked the part before it.
+//  * Unlock can fail with ENOMEM without a hole, where the kernel cannot split a mapping
+//    (vm.max_map_count); the pages stay locked.
+//  * Empty ranges succeed and do nothing.
+//
+// Thread-safety: every call is safe from every thread; calls on overlapping ranges take effect in
+// some order. All calls enter the kernel; Lock blocks while pages are read in.
+
+#ifndef OS_MEMORY_H_
+#define OS_MEMORY_H_
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "os/errno.h"
+#include "os/page_range.h"
+#include "os/result.h"
+
+namespace os {
+
+// One mapping (a VMA) of the address space.
+struct Mapping {
+  PageRange pages;
+  bool readable = false;
+  bool writable = false;
+  bool executable = false;
+  bool shared = false;
+  bool file_backed = false;
+  uint64_t file_offset = 0;            // bytes into the file, of the first page
+  std::string file_path;               // as the kernel prints it; empty without a file
+  std::optional<uint64_t> file_bytes;  // length of the file, where that can be told
+
+  // PROT_NONE: no access of any kind, which mlock(2) refuses.
+  bool accessible() const { return readable || writable || executable; }
+};
+
+class Memory {
+ public:
+  enum class Access {
+    kNone,       // reserved address space: PROT_NONE, costs no memory
+    kReadWrite,  // zero-filled on first touch
+  };
+  enum class Fork {
+    kInherit,  // a child gets a copy, as usual
+    kWipe,     // a child finds zeros (MADV_WIPEONFORK)
+    kOmit,     // a child finds a hole (MADV_DONTFORK), so the parent takes no copy-on-write faults
+  };
+
+  virtual ~Memory() = default;
+
+  // Bytes in a page of the MMU: a power of two.
+  virtual size_t page_size() const = 0;
+
+  // Maps `count` fresh private anonymous pages, aligned to `alignment` pages (a power of two).
+  // ENOMEM: no address space (RLIMIT_AS, vm.max_map_count) or memory for it. EINVAL: count is 0.
+  virtual Result<PageRange> Map(PageCount count, Access access, Fork fork,
+                                PageCount alignment = PageCount(1)) = 0;
+  // Makes part of a mapping with Access::kNone readable and writable. ENOMEM as for Map.
+  virtual Errno Commit(PageRange pages) = 0;
+  // Gives the pages' memory back and reserves the addresses again (Access::kNone); locks on them
+  // are gone. ENOMEM: a hole, or a mapping could not be split; part of it may be done.
+  virtual Errno Decommit(PageRange pages) = 0;
+  // Unmaps the pages; locks on them are gone. ENOMEM: a mapping could not be split.
+  virtual Errno Unmap(PageRange pages) = 0;
+
+  // See the contract above. EPERM: RLIMIT_MEMLOCK is 0; ENOMEM: beyond RLIMIT_MEMLOCK (nothing was
+  // touched), a hole, an inaccessible page, a page past the end of its file, or a mapping that
+  // could not be split; EAGAIN: no memory for the pages; EINVAL: the range wraps.
+  virtual Errno Lock(PageRange pages) = 0;
+  virtual Errno Unlock(PageRange pages) = 0;
+
+  // Whether the lock limit lets this process lock `more` pages on top of those that it has locked:
+  // 0, ENOMEM (beyond RLIMIT_MEMLOCK) or EPERM (it is 0). Asks the kernel itself, so privilege
+  // counts exactly where it is real, and changes nothing.
+  virtual Errno CheckLockLimit(PageCount more) const = 0;
+
+  // Reads the range in for reading, without locking it; a first write may fault again. ENOMEM: a
+  // hole. EINVAL: an inaccessible page, or one of a kind that is never locked. EFAULT: a page past
+  // the end of its file, or one that its file system could not provide.
+  virtual Errno Populate(PageRange pages) = 0;
+  // Asks the kernel to evict the pages now (MADV_PAGEOUT). EINVAL: a page of the range is locked.
+  virtual Errno PageOut(PageRange pages) = 0;
+
+  // How many pages of the range are in this process' page tables at this moment, by the present
+  // bits of /proc/self/pagemap: reading a present page does not fault, nor does writing one that
+  // Lock made present in a private writable mapping. (mincore(2) is no proof: it counts pages in
+  // the swap cache.)
+  virtual Result<PageCount> CountPresent(PageRange pages) const = 0;
+
+  // The first mapping that ends after `page`: the one that holds it, or the next one. nullopt:
+  // none.
+  virtual Result<std::optional<Mapping>> MappingAt(PageNumber page) const = 0;
+};
+
+// The kernel's own. Has no state; lives for ever.
+Memory& RealMemory();
+
+}  // namespace os
+
+#endif  // OS_MEMORY_H_

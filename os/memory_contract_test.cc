@@ -1,0 +1,473 @@
+// The contract of Memory, on the kernel and on the fake. A page is known to be locked by PageOut,
+// which refuses it.
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "os/child_process.h"
+#include "os/fake_memory.h"
+#include "os/memory.h"
+
+namespace os {
+namespace {
+
+using Access = Memory::Access;
+using Fork = Memory::Fork;
+
+// A Memory, and what its interface cannot set up.
+class Subject {
+ public:
+  virtual ~Subject() = default;
+  virtual Memory& memory() = 0;
+  // Makes the pages come one by one.
+  virtual void ForbidHugePages(PageRange pages) = 0;
+  // A shared mapping of a file of the first `in_file` pages.
+  virtual PageRange MapFile(PageCount count, PageCount in_file) = 0;
+  virtual void SetLockLimit(PageCount limit) = 0;
+  // Runs `body` without privilege, with nothing locked yet. 0: it returned 0.
+  virtual int RunUnprivileged(const std::function<int()>& body) = 0;
+};
+
+class KernelSubject final : public Subject {
+ public:
+  Memory& memory() override { return RealMemory(); }
+
+  void ForbidHugePages(PageRange pages) override {
+    const size_t page = memory().page_size();
+    // EINVAL: a kernel without huge pages.
+    (void)madvise(pages.address(page), pages.bytes(page), MADV_NOHUGEPAGE);
+  }
+
+  PageRange MapFile(PageCount count, PageCount in_file) override {
+    const size_t page = memory().page_size();
+    const int file = memfd_create("contract", MFD_CLOEXEC);
+    EXPECT_GE(file, 0);
+    EXPECT_EQ(ftruncate(file, static_cast<off_t>(in_file.bytes(page))), 0);
+    void* address = mmap(nullptr, count.bytes(page), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    EXPECT_NE(address, MAP_FAILED);
+    (void)close(file);
+    return PageRange(PageNumber(reinterpret_cast<uintptr_t>(address) / page), count);
+  }
+
+  void SetLockLimit(PageCount limit) override {
+    (void)testing::SetMemlockLimit(limit.bytes(memory().page_size()));
+  }
+
+  int RunUnprivileged(const std::function<int()>& body) override {
+    return testing::RunInChild([&body] {
+      if (!testing::DropLockPrivilege().ok()) return 254;
+      const int failed_step = body();
+      return ::testing::Test::HasFailure() ? 253 : failed_step;
+    });
+  }
+};
+
+class FakeSubject final : public Subject {
+ public:
+  Memory& memory() override { return fake_; }
+  void ForbidHugePages(PageRange) override {}
+
+  PageRange MapFile(PageCount count, PageCount in_file) override {
+    const PageRange pages = *fake_.Map(count, Access::kReadWrite, Fork::kInherit);
+    fake_.AddFileMapping(pages, in_file);
+    return pages;
+  }
+
+  void SetLockLimit(PageCount limit) override { fake_.set_lock_limit(limit); }
+  int RunUnprivileged(const std::function<int()>& body) override { return body(); }
+
+ private:
+  testing::FakeMemory fake_;
+};
+
+class MemoryContract : public ::testing::TestWithParam<std::string> {
+ protected:
+  MemoryContract() {
+    if (GetParam() == "Kernel") {
+      subject_ = std::make_unique<KernelSubject>();
+    } else {
+      subject_ = std::make_unique<FakeSubject>();
+    }
+  }
+
+  Memory& memory() { return subject_->memory(); }
+
+  PageRange Map(uint64_t count, Access access = Access::kReadWrite) {
+    const Result<PageRange> pages = memory().Map(PageCount(count), access, Fork::kInherit);
+    EXPECT_TRUE(pages.ok()) << pages.error().Name();
+    subject_->ForbidHugePages(*pages);
+    return *pages;
+  }
+
+  uint64_t Present(PageRange pages) {
+    const Result<PageCount> present = memory().CountPresent(pages);
+    EXPECT_TRUE(present.ok()) << present.error().Name();
+    return present->value();
+  }
+
+  // True and false where all pages are locked or none is; a failure where they are mixed.
+  bool AreLocked(PageRange pages) {
+    const bool first = IsLocked(pages.begin());
+    for (PageNumber page = pages.begin(); page < pages.end(); page = page + PageCount(1)) {
+      EXPECT_EQ(IsLocked(page), first) << "page " << (page - pages.begin()).value();
+    }
+    return first;
+  }
+
+  bool IsLocked(PageNumber page) {
+    const Errno error = memory().PageOut(PageRange(page, PageCount(1)));
+    EXPECT_TRUE(error.ok() || error == Errno(EINVAL)) << error.Name();
+    return !error.ok();
+  }
+
+  Mapping MappingAt(PageNumber page) {
+    const Result<std::optional<Mapping>> mapping = memory().MappingAt(page);
+    EXPECT_TRUE(mapping.ok() && mapping->has_value());
+    return **mapping;
+  }
+
+  std::unique_ptr<Subject> subject_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Of, MemoryContract, ::testing::Values("Kernel", "Fake"),
+                         [](const auto& subject) { return subject.param; });
+
+// Pages [begin, begin + count) of a range.
+PageRange Part(PageRange pages, uint64_t begin, uint64_t count) {
+  return PageRange(pages.begin() + PageCount(begin), PageCount(count));
+}
+
+TEST_P(MemoryContract, PageSizeIsAPowerOfTwo) {
+  const size_t size = memory().page_size();
+  EXPECT_GE(size, 4096u);
+  EXPECT_EQ(size & (size - 1), 0u);
+}
+
+TEST_P(MemoryContract, EmptyRangesSucceedAndDoNothing) {
+  const PageRange mapped = Map(1);
+  for (const PageNumber at : {mapped.begin(), PageNumber(0), PageNumber(1)}) {
+    const PageRange empty(at, at);
+    EXPECT_EQ(memory().Lock(empty), kSuccess);
+    EXPECT_EQ(memory().Unlock(empty), kSuccess);
+    EXPECT_EQ(memory().Commit(empty), kSuccess);
+    EXPECT_EQ(memory().Decommit(empty), kSuccess);
+    EXPECT_EQ(memory().Populate(empty), kSuccess);
+    EXPECT_EQ(memory().PageOut(empty), kSuccess);
+    EXPECT_EQ(memory().Unmap(empty), kSuccess);
+    EXPECT_EQ(Present(empty), 0u);
+  }
+  EXPECT_EQ(memory().CheckLockLimit(PageCount(0)), kSuccess);
+  EXPECT_FALSE(AreLocked(mapped));
+}
+
+TEST_P(MemoryContract, MapGivesFreshAlignedPages) {
+  for (const uint64_t alignment : {1u, 2u, 16u, 512u}) {
+    for (const uint64_t count : {1u, 3u, 600u}) {
+      const Result<PageRange> pages =
+          memory().Map(PageCount(count), Access::kReadWrite, Fork::kInherit, PageCount(alignment));
+      ASSERT_TRUE(pages.ok());
+      EXPECT_EQ(pages->count(), PageCount(count));
+      EXPECT_EQ(pages->begin().value() % alignment, 0u);
+      EXPECT_EQ(Present(*pages), 0u);
+      const Mapping mapping = MappingAt(pages->begin());
+      EXPECT_TRUE(mapping.readable && mapping.writable);
+      EXPECT_FALSE(mapping.shared || mapping.file_backed || mapping.executable);
+      EXPECT_EQ(memory().Unmap(*pages), kSuccess);
+    }
+  }
+}
+
+TEST_P(MemoryContract, MapRefusesWhatCannotBe) {
+  const uint64_t page = memory().page_size();
+  for (const uint64_t alignment : {1u, 512u}) {
+    const auto map = [&](uint64_t count) {
+      return memory()
+          .Map(PageCount(count), Access::kNone, Fork::kInherit, PageCount(alignment))
+          .error();
+    };
+    EXPECT_EQ(map(0), Errno(EINVAL));
+    EXPECT_EQ(map((uint64_t{1} << 60) / page), Errno(ENOMEM));
+    EXPECT_EQ(map(SIZE_MAX / page), Errno(ENOMEM));
+    EXPECT_EQ(map(SIZE_MAX / page + 1), Errno(ENOMEM));  // bytes would wrap to 0
+    EXPECT_EQ(map(SIZE_MAX / page + 2), Errno(ENOMEM));
+    EXPECT_EQ(map(UINT64_MAX), Errno(ENOMEM));
+  }
+}
+
+TEST_P(MemoryContract, LockMakesEveryPageResident) {
+  const PageRange pages = Map(16);
+  ASSERT_EQ(Present(pages), 0u);
+  EXPECT_EQ(memory().Lock(Part(pages, 4, 8)), kSuccess);
+  EXPECT_EQ(Present(pages), 8u);
+  EXPECT_EQ(Present(Part(pages, 4, 8)), 8u);
+  EXPECT_TRUE(AreLocked(Part(pages, 4, 8)));
+  EXPECT_FALSE(AreLocked(Part(pages, 0, 4)));
+  EXPECT_FALSE(AreLocked(Part(pages, 12, 4)));
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+}
+
+TEST_P(MemoryContract, LocksDoNotNest) {
+  const PageRange pages = Map(4);
+  EXPECT_EQ(memory().Lock(pages), kSuccess);
+  EXPECT_EQ(memory().Lock(pages), kSuccess);
+  EXPECT_EQ(memory().Lock(Part(pages, 1, 2)), kSuccess);
+  EXPECT_EQ(memory().Unlock(pages), kSuccess);
+  EXPECT_FALSE(AreLocked(pages));
+  EXPECT_EQ(memory().Unlock(pages), kSuccess);  // of pages that are not locked
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+}
+
+TEST_P(MemoryContract, UnlockOfAPartLeavesTheRest) {
+  const PageRange pages = Map(8);
+  EXPECT_EQ(memory().Lock(pages), kSuccess);
+  EXPECT_EQ(memory().Unlock(Part(pages, 2, 3)), kSuccess);
+  EXPECT_TRUE(AreLocked(Part(pages, 0, 2)));
+  EXPECT_FALSE(AreLocked(Part(pages, 2, 3)));
+  EXPECT_TRUE(AreLocked(Part(pages, 5, 3)));
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+}
+
+TEST_P(MemoryContract, LockOverAHoleLocksThePartBeforeItWithoutReadingItIn) {
+  const PageRange pages = Map(6);
+  ASSERT_EQ(memory().Unmap(Part(pages, 3, 1)), kSuccess);
+  EXPECT_EQ(memory().Lock(pages), Errno(ENOMEM));
+  EXPECT_TRUE(AreLocked(Part(pages, 0, 3)));
+  EXPECT_EQ(Present(Part(pages, 0, 3)), 0u);
+  EXPECT_FALSE(AreLocked(Part(pages, 4, 2)));
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+}
+
+TEST_P(MemoryContract, LockOfAHoleLocksNothing) {
+  const PageRange pages = Map(4);
+  ASSERT_EQ(memory().Unmap(Part(pages, 0, 2)), kSuccess);
+  EXPECT_EQ(memory().Lock(Part(pages, 0, 1)), Errno(ENOMEM));
+  EXPECT_EQ(memory().Lock(pages), Errno(ENOMEM));
+  EXPECT_FALSE(AreLocked(Part(pages, 2, 2)));
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+}
+
+TEST_P(MemoryContract, LockWithAnInaccessiblePageLocksAllAndStopsReadingInThere) {
+  const PageRange pages = Map(6, Access::kNone);
+  ASSERT_EQ(memory().Commit(Part(pages, 0, 3)), kSuccess);
+  ASSERT_EQ(memory().Commit(Part(pages, 4, 2)), kSuccess);
+  EXPECT_EQ(memory().Lock(pages), Errno(ENOMEM));
+  EXPECT_TRUE(AreLocked(pages));
+  EXPECT_EQ(Present(Part(pages, 0, 3)), 3u);
+  EXPECT_EQ(Present(Part(pages, 3, 3)), 0u);
+  EXPECT_EQ(memory().Unlock(pages), kSuccess);
+  EXPECT_FALSE(AreLocked(pages));
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+}
+
+TEST_P(MemoryContract, LockPastTheEndOfAFileLocksAllAndReadsInTheFile) {
+  const PageRange pages = subject_->MapFile(PageCount(5), PageCount(2));
+  EXPECT_EQ(memory().Lock(pages), Errno(ENOMEM));
+  EXPECT_TRUE(AreLocked(pages));
+  EXPECT_EQ(Present(Part(pages, 0, 2)), 2u);
+  EXPECT_EQ(Present(Part(pages, 2, 3)), 0u);
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+}
+
+TEST_P(MemoryContract, LockOfAFileWithinItsEndSucceeds) {
+  const PageRange pages = subject_->MapFile(PageCount(5), PageCount(2));
+  EXPECT_EQ(memory().Lock(Part(pages, 0, 2)), kSuccess);
+  EXPECT_EQ(Present(Part(pages, 0, 2)), 2u);
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+}
+
+TEST_P(MemoryContract, UnlockOverAHoleUnlocksThePartBeforeIt) {
+  const PageRange pages = Map(6);
+  ASSERT_EQ(memory().Lock(pages), kSuccess);
+  ASSERT_EQ(memory().Unmap(Part(pages, 3, 1)), kSuccess);
+  EXPECT_EQ(memory().Unlock(pages), Errno(ENOMEM));
+  EXPECT_FALSE(AreLocked(Part(pages, 0, 3)));
+  EXPECT_TRUE(AreLocked(Part(pages, 4, 2)));
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+}
+
+TEST_P(MemoryContract, ARangeThatWrapsIsInvalid) {
+  const PageRange pages(PageNumber(SIZE_MAX / memory().page_size()), PageCount(2));
+  EXPECT_EQ(memory().Lock(pages), Errno(EINVAL));
+  EXPECT_EQ(memory().Unlock(pages), Errno(EINVAL));
+  EXPECT_EQ(memory().Unmap(pages), Errno(EINVAL));
+  EXPECT_EQ(memory().Populate(pages), Errno(EINVAL));
+  EXPECT_EQ(memory().CountPresent(pages).error(), Errno(EINVAL));
+}
+
+TEST_P(MemoryContract, CommitMakesReservedPagesUsable) {
+  const PageRange pages = Map(4, Access::kNone);
+  EXPECT_FALSE(MappingAt(pages.begin()).accessible());
+  EXPECT_EQ(memory().Populate(pages), Errno(EINVAL));
+  EXPECT_EQ(memory().Commit(Part(pages, 1, 2)), kSuccess);
+  EXPECT_EQ(MappingAt(Part(pages, 1, 1).begin()).pages, Part(pages, 1, 2));
+  EXPECT_TRUE(MappingAt(Part(pages, 1, 1).begin()).writable);
+  EXPECT_EQ(memory().Lock(Part(pages, 1, 2)), kSuccess);
+  EXPECT_EQ(Present(pages), 2u);
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+  EXPECT_EQ(memory().Commit(Part(pages, 0, 1)), Errno(ENOMEM));
+}
+
+TEST_P(MemoryContract, DecommitGivesMemoryAndLocksBack) {
+  const PageRange pages = Map(4, Access::kNone);
+  ASSERT_EQ(memory().Commit(pages), kSuccess);
+  ASSERT_EQ(memory().Lock(Part(pages, 0, 2)), kSuccess);
+  ASSERT_EQ(memory().Populate(Part(pages, 2, 2)), kSuccess);
+  ASSERT_EQ(Present(pages), 4u);
+  EXPECT_EQ(memory().Decommit(Part(pages, 1, 2)), kSuccess);
+  EXPECT_TRUE(AreLocked(Part(pages, 0, 1)));
+  EXPECT_FALSE(AreLocked(Part(pages, 1, 3)));
+  EXPECT_EQ(Present(Part(pages, 1, 2)), 0u);
+  EXPECT_FALSE(MappingAt(Part(pages, 1, 1).begin()).accessible());
+  EXPECT_EQ(memory().Commit(Part(pages, 1, 2)), kSuccess);
+  EXPECT_EQ(memory().Populate(Part(pages, 1, 2)), kSuccess);
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+  EXPECT_EQ(memory().Decommit(pages), Errno(ENOMEM));
+}
+
+TEST_P(MemoryContract, PopulateReadsInWithoutLocking) {
+  const PageRange pages = Map(4);
+  EXPECT_EQ(memory().Populate(pages), kSuccess);
+  EXPECT_EQ(Present(pages), 4u);
+  EXPECT_FALSE(AreLocked(pages));
+  EXPECT_EQ(memory().Unmap(Part(pages, 2, 1)), kSuccess);
+  EXPECT_EQ(memory().Populate(pages), Errno(ENOMEM));
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+}
+
+TEST_P(MemoryContract, PopulatePastTheEndOfAFileIsABadAddress) {
+  const PageRange pages = subject_->MapFile(PageCount(4), PageCount(2));
+  EXPECT_EQ(memory().Populate(pages), Errno(EFAULT));
+  EXPECT_EQ(Present(Part(pages, 0, 2)), 2u);
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+}
+
+TEST_P(MemoryContract, PageOutRefusesALockedPage) {
+  const PageRange pages = Map(4);
+  ASSERT_EQ(memory().Lock(Part(pages, 2, 1)), kSuccess);
+  EXPECT_EQ(memory().PageOut(pages), Errno(EINVAL));
+  EXPECT_EQ(Present(Part(pages, 2, 1)), 1u);
+  EXPECT_EQ(memory().PageOut(Part(pages, 0, 2)), kSuccess);
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+}
+
+TEST_P(MemoryContract, UnmapOfAHoleSucceeds) {
+  const PageRange pages = Map(4);
+  EXPECT_EQ(memory().Unmap(Part(pages, 1, 2)), kSuccess);
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+  EXPECT_EQ(Present(pages), 0u);
+}
+
+TEST_P(MemoryContract, MappingAtGivesTheMappingOrTheNext) {
+  const PageRange pages = Map(7, Access::kNone);
+  ASSERT_EQ(memory().Commit(Part(pages, 1, 5)), kSuccess);
+  ASSERT_EQ(memory().Unmap(Part(pages, 2, 1)), kSuccess);
+  EXPECT_EQ(MappingAt(Part(pages, 1, 1).begin()).pages, Part(pages, 1, 1));
+  EXPECT_EQ(MappingAt(Part(pages, 2, 1).begin()).pages, Part(pages, 3, 3));  // a hole
+  EXPECT_EQ(MappingAt(Part(pages, 5, 1).begin()).pages, Part(pages, 3, 3));
+  ASSERT_EQ(memory().Lock(Part(pages, 4, 1)), kSuccess);  // splits it
+  EXPECT_EQ(MappingAt(Part(pages, 4, 1).begin()).pages, Part(pages, 4, 1));
+  EXPECT_EQ(MappingAt(Part(pages, 3, 1).begin()).pages, Part(pages, 3, 1));
+  ASSERT_EQ(memory().Unlock(Part(pages, 4, 1)), kSuccess);  // and merges it again
+  EXPECT_EQ(MappingAt(Part(pages, 4, 1).begin()).pages, Part(pages, 3, 3));
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+  const Result<std::optional<Mapping>> beyond =
+      memory().MappingAt(PageNumber(SIZE_MAX / memory().page_size()));
+  ASSERT_TRUE(beyond.ok());
+  EXPECT_FALSE(beyond->has_value());
+}
+
+TEST_P(MemoryContract, MappingAtOfAFileNamesIt) {
+  const PageRange pages = subject_->MapFile(PageCount(4), PageCount(2));
+  const Mapping whole = MappingAt(pages.begin());
+  EXPECT_EQ(whole.pages, pages);
+  EXPECT_TRUE(whole.shared && whole.file_backed && whole.readable && whole.writable);
+  EXPECT_EQ(whole.file_offset, 0u);
+  EXPECT_FALSE(whole.file_path.empty());
+  ASSERT_EQ(memory().Unmap(Part(pages, 0, 1)), kSuccess);
+  EXPECT_EQ(MappingAt(pages.begin()).file_offset, memory().page_size());
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+}
+
+// ---- The lock limit. The body may run in a child: it returns the number of the step that failed.
+
+TEST_P(MemoryContract, CheckLockLimitIsExact) {
+  EXPECT_EQ(subject_->RunUnprivileged([this] {
+    const PageRange pages = Map(8);
+    subject_->SetLockLimit(PageCount(8));
+    for (uint64_t held = 0; held <= 8; ++held) {
+      if (!memory().Lock(Part(pages, 0, held)).ok()) return 1;
+      for (uint64_t more = 0; more <= 10; ++more) {
+        const Errno expected = more <= 8 - held ? kSuccess : Errno(ENOMEM);
+        if (!(memory().CheckLockLimit(PageCount(more)) == expected)) return 2;
+      }
+    }
+    const uint64_t wraps = SIZE_MAX / memory().page_size() + 1;
+    for (const uint64_t more : {wraps - 1, wraps, wraps + 1, UINT64_MAX}) {
+      if (!(memory().CheckLockLimit(PageCount(more)) == Errno(ENOMEM))) return 3;
+    }
+    return memory().Unlock(pages).ok() && memory().CheckLockLimit(PageCount(8)).ok() ? 0 : 4;
+  }),
+            0);
+}
+
+TEST_P(MemoryContract, LockBeyondTheLimitTouchesNothing) {
+  EXPECT_EQ(subject_->RunUnprivileged([this] {
+    const PageRange pages = Map(9);
+    subject_->SetLockLimit(PageCount(8));
+    if (!(memory().Lock(pages) == Errno(ENOMEM))) return 1;
+    if (AreLocked(pages) || Present(pages) != 0) return 2;
+    if (!memory().Lock(Part(pages, 0, 8)).ok()) return 3;
+    if (!memory().Lock(Part(pages, 2, 6)).ok()) return 4;  // not charged a second time
+    if (!(memory().Lock(Part(pages, 8, 1)) == Errno(ENOMEM))) return 5;
+    if (!(memory().Lock(pages) == Errno(ENOMEM))) return 6;
+    return IsLocked(Part(pages, 8, 1).begin()) ? 7 : 0;
+  }),
+            0);
+}
+
+TEST_P(MemoryContract, HalfDoneLocksAreCharged) {
+  EXPECT_EQ(subject_->RunUnprivileged([this] {
+    const PageRange hole = Map(6);
+    const PageRange none = Map(4, Access::kNone);
+    const PageRange file = subject_->MapFile(PageCount(3), PageCount(1));
+    if (!memory().Unmap(Part(hole, 3, 1)).ok()) return 1;
+    subject_->SetLockLimit(PageCount(16));
+    const auto left = [this](uint64_t pages) {
+      return memory().CheckLockLimit(PageCount(pages)).ok() &&
+             memory().CheckLockLimit(PageCount(pages + 1)) == Errno(ENOMEM);
+    };
+    if (!left(16)) return 2;
+    if (memory().Lock(hole).ok() || !left(13)) return 3;
+    if (memory().Lock(none).ok() || !left(9)) return 4;
+    if (memory().Lock(file).ok() || !left(6)) return 5;
+    if (memory().Unlock(hole).ok() || !left(9)) return 6;
+    if (!memory().Unmap(file).ok() || !left(12)) return 7;
+    if (!memory().Decommit(Part(none, 0, 1)).ok() || !left(13)) return 8;
+    return memory().Unlock(none).ok() && left(16) ? 0 : 9;
+  }),
+            0);
+}
+
+TEST_P(MemoryContract, WithoutALimitToSpeakOfLockIsForbidden) {
+  EXPECT_EQ(subject_->RunUnprivileged([this] {
+    const PageRange pages = Map(4);
+    if (!memory().Lock(Part(pages, 0, 2)).ok()) return 1;
+    subject_->SetLockLimit(PageCount(0));
+    if (!(memory().CheckLockLimit(PageCount(1)) == Errno(EPERM))) return 2;
+    if (!(memory().Lock(Part(pages, 2, 1)) == Errno(EPERM))) return 3;
+    if (!(memory().Lock(Part(pages, 0, 2)) == Errno(EPERM))) return 4;  // nested
+    if (!AreLocked(Part(pages, 0, 2))) return 5;
+    if (!memory().Unlock(pages).ok()) return 6;
+    return AreLocked(pages) ? 7 : 0;
+  }),
+            0);
+}
+
+}  // namespace
+}  // namespace os
