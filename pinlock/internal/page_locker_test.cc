@@ -1,0 +1,398 @@
+#include "pinlock/internal/page_locker.h"
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "os/fake_memory.h"
+#include "os/fault_plan.h"
+#include "os/faulty_memory.h"
+#include "tests/support/table_memory.h"
+
+namespace pinlock::internal {
+namespace {
+
+using os::Errno;
+using os::PageCount;
+using os::testing::FaultPlan;
+using Kind = FaultPlan::Kind;
+using Access = os::Memory::Access;
+
+// A mapping of pages [kBegin, kEnd), which crosses the boundary of two leaves of the table.
+constexpr uint64_t kLeaf = LockTable::kPagesPerLeaf;
+constexpr uint64_t kBegin = 4 * kLeaf - 20;
+constexpr uint64_t kEnd = 4 * kLeaf + 20;
+
+os::PageRange Pages(uint64_t first, uint64_t count) {
+  return os::PageRange(os::PageNumber(first), PageCount(count));
+}
+
+class PageLockerTest : public testing::Test {
+ protected:
+  PageLockerTest() { fake_.AddMapping(Pages(kBegin, kEnd - kBegin), Access::kReadWrite); }
+
+  Errno Lock(uint64_t first, uint64_t count) {
+    return locker_.Lock(AddressOf(first), count * fake_.page_size(), failure_);
+  }
+  Errno Unlock(uint64_t first, uint64_t count) {
+    return locker_.Unlock(AddressOf(first), count * fake_.page_size(), failure_);
+  }
+  uint16_t CountAt(uint64_t page) {
+    RangeInfo info;
+    EXPECT_TRUE(locker_.Query(AddressOf(page), 1, info, failure_).ok());
+    return info.count_min;
+  }
+  uintptr_t AddressOf(uint64_t page) const { return page * fake_.page_size(); }
+
+  // The pages that are locked in the kernel.
+  std::vector<uint64_t> LockedPages(uint64_t begin = kBegin, uint64_t end = kEnd) const {
+    std::vector<uint64_t> locked;
+    for (uint64_t page = begin; page < end; ++page) {
+      if (fake_.IsLocked(os::PageNumber(page))) locked.push_back(page);
+    }
+    return locked;
+  }
+  std::vector<uint64_t> CountedPages() {
+    std::vector<uint64_t> counted;
+    for (uint64_t page = kBegin; page < kEnd; ++page) {
+      if (CountAt(page) > 0) counted.push_back(page);
+    }
+    return counted;
+  }
+  void ExpectKernelAgrees() { EXPECT_EQ(LockedPages(), CountedPages()); }
+
+  // The nth call of this kind from now on fails, and all after it with `forever`.
+  void Fail(Kind kind, int error, bool forever = true, uint64_t nth = 1) {
+    FaultPlan::Fault fault;
+    fault.nth = nth;
+    fault.error = Errno(error);
+    fault.forever = forever;
+    fault.kind = kind;
+    plan_.Arm(fault);
+  }
+
+  os::testing::FakeMemory fake_;
+  test_support::TableMemory tables_{fake_};
+  FaultPlan plan_;
+  os::testing::FaultyMemory faulty_{tables_, plan_};
+  LockerState state_;
+  PageLocker locker_{state_, faulty_};
+  Failure failure_;
+};
+
+// --- Success ------------------------------------------------------------------------------------
+
+TEST_F(PageLockerTest, AFirstLockIsOneKernelCall) {
+  ASSERT_TRUE(Lock(kBegin, 40).ok());
+  EXPECT_EQ(plan_.calls(Kind::kLock), 1u) << "across a leaf boundary too";
+  EXPECT_EQ(LockedPages().size(), 40u);
+  EXPECT_TRUE(fake_.IsResident(os::PageNumber(kBegin)));
+  ExpectKernelAgrees();
+}
+
+TEST_F(PageLockerTest, NestedLocksAndUnlocksMakeNoKernelCall) {
+  ASSERT_TRUE(Lock(kBegin, 40).ok());
+  const uint64_t calls = plan_.calls();
+  ASSERT_TRUE(Lock(kBegin, 40).ok());
+  ASSERT_TRUE(Lock(kBegin + 15, 10).ok());
+  ASSERT_TRUE(Unlock(kBegin + 15, 10).ok());
+  ASSERT_TRUE(Unlock(kBegin, 40).ok());
+  EXPECT_EQ(plan_.calls(), calls) << "not for table memory either";
+  EXPECT_EQ(LockedPages().size(), 40u);
+}
+
+TEST_F(PageLockerTest, LocksEachMaximalRunOfUnlockedPagesWithOneCall) {
+  ASSERT_TRUE(Lock(kBegin + 5, 3).ok());
+  ASSERT_TRUE(Lock(kBegin + 18, 4).ok());  // across the leaf boundary
+  const uint64_t calls = plan_.calls(Kind::kLock);
+  ASSERT_TRUE(Lock(kBegin, 40).ok());  // runs 0..5, 8..18, 22..40
+  EXPECT_EQ(plan_.calls(Kind::kLock), calls + 3);
+  ExpectKernelAgrees();
+}
+
+TEST_F(PageLockerTest, UnlocksEachMaximalRunThatGetsToZeroWithOneCall) {
+  ASSERT_TRUE(Lock(kBegin, 40).ok());
+  ASSERT_TRUE(Lock(kBegin + 5, 3).ok());
+  ASSERT_TRUE(Lock(kBegin + 18, 4).ok());
+  ASSERT_TRUE(Unlock(kBegin, 40).ok());
+  EXPECT_EQ(plan_.calls(Kind::kUnlock), 3u);
+  EXPECT_EQ(LockedPages().size(), 7u);
+  ExpectKernelAgrees();
+}
+
+// Tries every sequence of `left` locks and legal unlocks of ranges of three pages from here on.
+void TryEverySequence(const std::function<Errno(bool lock, uint64_t first, uint64_t count)>& act,
+                      const std::function<void()>& check, int left) {
+  check();
+  if (left == 0 || testing::Test::HasFailure()) return;
+  for (uint64_t first = 0; first < 3; ++first) {
+    for (uint64_t count = 1; first + count <= 3; ++count) {
+      for (const bool lock : {true, false}) {
+        if (!act(lock, first, count).ok()) continue;
+        TryEverySequence(act, check, left - 1);
+        ASSERT_TRUE(act(!lock, first, count).ok());
+      }
+    }
+  }
+}
+
+TEST_F(PageLockerTest, TheKernelAgreesAfterEverySequenceOfFourOperations) {
+  int counts[3] = {};
+  int sequences = 0;
+  const auto act = [&](bool lock, uint64_t first, uint64_t count) {
+    const uint64_t page = 4 * kLeaf - 1 + first;  // the first is the last of its leaf
+    const Errno error = lock ? Lock(page, count) : Unlock(page, count);
+    bool legal = true;
+    for (uint64_t i = first; i < first + count; ++i) legal = legal && (lock || counts[i] > 0);
+    EXPECT_EQ(error.ok(), legal);
+    if (error.ok()) {
+      for (uint64_t i = first; i < first + count; ++i) counts[i] += lock ? 1 : -1;
+    }
+    return error;
+  };
+  const auto check = [&] {
+    ++sequences;
+    for (uint64_t i = 0; i < 3; ++i) {
+      ASSERT_EQ(CountAt(4 * kLeaf - 1 + i), counts[i]);
+      ASSERT_EQ(fake_.IsLocked(os::PageNumber(4 * kLeaf - 1 + i)), counts[i] > 0);
+    }
+  };
+  TryEverySequence(act, check, 4);
+  EXPECT_GT(sequences, 1000);
+  EXPECT_EQ(fake_.locked_pages(), PageCount(0));
+}
+
+TEST_F(PageLockerTest, AnEmptyRangeIsSuccessAndNoKernelCall) {
+  EXPECT_TRUE(Lock(1, 0).ok());
+  EXPECT_TRUE(Unlock(1, 0).ok());
+  EXPECT_EQ(plan_.calls(), 0u);
+}
+
+// --- Failure ------------------------------------------------------------------------------------
+
+TEST_F(PageLockerTest, AFailedLockUndoesExactlyWhatItLocked) {
+  ASSERT_TRUE(Lock(kBegin + 5, 3).ok());
+  ASSERT_TRUE(Lock(kBegin + 10, 3).ok());
+  const auto before = LockedPages();
+  (void)fake_.Unmap(Pages(kBegin + 30, 1));
+  EXPECT_EQ(Lock(kBegin, 40), Errno(EINVAL));
+  EXPECT_EQ(failure_.cause, Cause::kHole);
+  EXPECT_EQ(failure_.where, AddressOf(kBegin + 30));
+  EXPECT_EQ(LockedPages(), before);
+  EXPECT_EQ(CountAt(kBegin + 5), 1);
+  ExpectKernelAgrees();
+  EXPECT_EQ(locker_.Stats().failures, 1u);
+  EXPECT_EQ(locker_.Stats().pages_residual, 0u);
+}
+
+TEST_F(PageLockerTest, AFailedLockUndoesTheHalfDoneStep) {
+  fake_.AddMapping(Pages(kBegin + 10, 2), Access::kNone);
+  EXPECT_EQ(Lock(kBegin, 40), Errno(EINVAL));
+  EXPECT_EQ(failure_.cause, Cause::kInaccessible);
+  EXPECT_TRUE(LockedPages().empty()) << "mlock flags the whole range, inaccessible pages too";
+}
+
+TEST_F(PageLockerTest, TheLimitCountsDistinctPages) {
+  fake_.set_lock_limit(PageCount(10));
+  ASSERT_TRUE(Lock(kBegin, 10).ok());
+  ASSERT_TRUE(Lock(kBegin, 10).ok());
+  EXPECT_EQ(Lock(kBegin + 5, 6), Errno(ENOMEM));
+  EXPECT_EQ(failure_.cause, Cause::kLimit);
+  EXPECT_EQ(failure_.bytes_needed, fake_.page_size()) << "five of the six are locked";
+  EXPECT_EQ(CountAt(kBegin + 5), 2);
+  ExpectKernelAgrees();
+  ASSERT_TRUE(Unlock(kBegin, 10).ok());
+  ASSERT_TRUE(Unlock(kBegin, 1).ok());
+  EXPECT_TRUE(Lock(kBegin + 10, 1).ok());
+}
+
+TEST_F(PageLockerTest, AFullCounterIsEagainAndNothingChanges) {
+  for (int i = 0; i < LockTable::kMaxCount; ++i) ASSERT_TRUE(Lock(kBegin + 3, 1).ok());
+  EXPECT_EQ(Lock(kBegin, 10), Errno(EAGAIN));
+  EXPECT_EQ(failure_.cause, Cause::kCountFull);
+  EXPECT_EQ(failure_.where, AddressOf(kBegin + 3));
+  EXPECT_EQ(LockedPages(), (std::vector<uint64_t>{kBegin + 3}));
+  EXPECT_EQ(CountAt(kBegin + 3), LockTable::kMaxCount);
+  EXPECT_TRUE(Unlock(kBegin + 3, 1).ok());
+  EXPECT_TRUE(Lock(kBegin, 10).ok());
+}
+
+TEST_F(PageLockerTest, ARangeBeyondTheAddressSpaceIsEinval) {
+  EXPECT_EQ(locker_.Lock(AddressOf(kBegin), SIZE_MAX, failure_), Errno(EINVAL));
+  EXPECT_EQ(failure_.cause, Cause::kRangeWraps);
+  EXPECT_EQ(Lock(LockTable::kPageNumbers, 1), Errno(EINVAL));
+  EXPECT_EQ(failure_.cause, Cause::kRangeWraps);
+  EXPECT_EQ(Unlock(LockTable::kPageNumbers, 1), Errno(EINVAL));
+  EXPECT_EQ(plan_.calls(), 0u);
+}
+
+TEST_F(PageLockerTest, AnAbsurdLengthIsRefusedBeforeTheTableGrows) {
+  EXPECT_EQ(Lock(kBegin, uint64_t{1} << 44), Errno(EINVAL));
+  EXPECT_EQ(failure_.cause, Cause::kHole);
+  EXPECT_EQ(failure_.where, AddressOf(kEnd));
+  EXPECT_EQ(plan_.calls(Kind::kMap), 0u);
+}
+
+TEST_F(PageLockerTest, AShortageOfTableMemoryIsEagainAndNothingChanges) {
+  Fail(Kind::kMap, ENOMEM);
+  EXPECT_EQ(Lock(kBegin, 10), Errno(EAGAIN));
+  EXPECT_EQ(failure_.cause, Cause::kNoTableMemory);
+  EXPECT_EQ(plan_.calls(Kind::kLock), 0u);
+  plan_.Disarm();
+  EXPECT_TRUE(Lock(kBegin, 10).ok());
+  ExpectKernelAgrees();
+}
+
+TEST_F(PageLockerTest, UnlockingAPageThatIsNotLockedIsEinvalAndNothingChanges) {
+  ASSERT_TRUE(Lock(kBegin, 10).ok());
+  EXPECT_EQ(Unlock(kBegin + 5, 6), Errno(EINVAL));
+  EXPECT_EQ(failure_.cause, Cause::kNotPinned);
+  EXPECT_EQ(failure_.where, AddressOf(kBegin + 10));
+  EXPECT_EQ(plan_.calls(Kind::kUnlock), 0u);
+  EXPECT_EQ(CountAt(kBegin + 5), 1);
+}
+
+TEST_F(PageLockerTest, UnlockingAnUnmappedPageIsEinvalAndTheRestStaysLocked) {
+  ASSERT_TRUE(Lock(kBegin, 40).ok());
+  ASSERT_TRUE(Lock(kBegin + 3, 2).ok());  // two runs: one before, one with the hole
+  (void)fake_.Unmap(Pages(kBegin + 20, 2));
+  const auto before = LockedPages();
+  EXPECT_EQ(Unlock(kBegin, 40), Errno(EINVAL));
+  EXPECT_EQ(failure_.cause, Cause::kHole);
+  EXPECT_EQ(failure_.where, AddressOf(kBegin + 20));
+  EXPECT_EQ(LockedPages(), before);
+  EXPECT_EQ(CountAt(kBegin), 1);
+  EXPECT_EQ(locker_.Stats().pages_residual, 0u);
+}
+
+// --- Residual pages -----------------------------------------------------------------------------
+
+TEST_F(PageLockerTest, WhatTheKernelRefusesToUnlockIsResidualUntilARetrySucceeds) {
+  ASSERT_TRUE(Lock(kBegin, 10).ok());
+  Fail(Kind::kUnlock, ENOMEM);
+  ASSERT_TRUE(Unlock(kBegin + 2, 3).ok());
+  EXPECT_EQ(CountAt(kBegin + 2), 0);
+  EXPECT_EQ(locker_.Stats().pages_residual, 3u);
+  EXPECT_EQ(locker_.Stats().pages_locked, 7u);
+  EXPECT_EQ(LockedPages().size(), 10u);
+  EXPECT_TRUE(Lock(kBegin, 0).ok());
+  EXPECT_EQ(locker_.Stats().pages_residual, 3u) << "refused again";
+  plan_.Disarm();
+  EXPECT_TRUE(Lock(kBegin, 0).ok());
+  EXPECT_EQ(locker_.Stats().pages_residual, 0u);
+  ExpectKernelAgrees();
+}
+
+TEST_F(PageLockerTest, AResidualPageCanBeLockedAgain) {
+  ASSERT_TRUE(Lock(kBegin, 10).ok());
+  Fail(Kind::kUnlock, ENOMEM);
+  ASSERT_TRUE(Unlock(kBegin, 10).ok());
+  ASSERT_TRUE(Lock(kBegin, 4).ok());
+  EXPECT_EQ(locker_.Stats().pages_residual, 6u);
+  plan_.Disarm();
+  ASSERT_TRUE(Unlock(kBegin, 4).ok());
+  EXPECT_EQ(locker_.Stats().pages_residual, 0u);
+  EXPECT_TRUE(LockedPages().empty());
+}
+
+TEST_F(PageLockerTest, AMappingLimitLeavesAResidualPageThatIsNotLost) {
+  ASSERT_TRUE(Lock(kBegin, 10).ok());
+  fake_.set_max_mappings(fake_.mappings());
+  ASSERT_TRUE(Unlock(kBegin + 4, 1).ok()) << "the kernel cannot split the mapping";
+  EXPECT_EQ(locker_.Stats().pages_residual, 1u);
+  EXPECT_EQ(LockedPages().size(), 10u);
+  fake_.set_max_mappings(std::nullopt);
+  ASSERT_TRUE(Unlock(kBegin, 1).ok());
+  EXPECT_EQ(locker_.Stats().pages_residual, 0u);
+  ExpectKernelAgrees();
+}
+
+TEST_F(PageLockerTest, AFailedUnlockTakesItsMarksBack) {
+  ASSERT_TRUE(Lock(kBegin, 20).ok());
+  ASSERT_TRUE(Lock(kBegin + 8, 2).ok());  // two runs
+  (void)fake_.Unmap(Pages(kBegin + 15, 1));
+  Fail(Kind::kUnlock, ENOMEM, false);  // the first run is marked, the second has a hole
+  EXPECT_EQ(Unlock(kBegin, 20), Errno(EINVAL));
+  ASSERT_TRUE(Unlock(kBegin, 8).ok());
+  EXPECT_EQ(locker_.Stats().pages_residual, 0u);
+}
+
+TEST_F(PageLockerTest, AHoleInResidualPagesDoesNotHideThoseBehindIt) {
+  ASSERT_TRUE(Lock(kBegin, 10).ok());
+  Fail(Kind::kUnlock, ENOMEM);
+  ASSERT_TRUE(Unlock(kBegin, 10).ok());
+  (void)fake_.Unmap(Pages(kBegin + 4, 1));
+  plan_.Disarm();
+  ASSERT_TRUE(Lock(kBegin, 0).ok());
+  EXPECT_EQ(locker_.Stats().pages_residual, 0u);
+  EXPECT_TRUE(LockedPages().empty());
+}
+
+TEST_F(PageLockerTest, ResidualPagesBehindAHoleStayMarkedWhileTheKernelRefuses) {
+  ASSERT_TRUE(Lock(kBegin, 10).ok());
+  Fail(Kind::kUnlock, ENOMEM);
+  ASSERT_TRUE(Unlock(kBegin, 10).ok());
+  (void)fake_.Unmap(Pages(kBegin + 4, 1));
+  ASSERT_TRUE(Lock(kBegin, 0).ok());
+  EXPECT_EQ(locker_.Stats().pages_residual, 9u) << "the page that is gone is locked no more";
+  plan_.Disarm();
+  ASSERT_TRUE(Lock(kBegin, 0).ok());
+  EXPECT_EQ(locker_.Stats().pages_residual, 0u);
+  EXPECT_TRUE(LockedPages().empty());
+}
+
+TEST_F(PageLockerTest, AnUndoThatTheKernelRefusesMarksOnlyItsOwnPages) {
+  // A whole leaf, of which the first 100 pages are mapped: no page of it has a count of its own.
+  const uint64_t leaf = 8 * kLeaf;
+  fake_.AddMapping(Pages(leaf, 100), Access::kReadWrite);
+  Fail(Kind::kUnlock, ENOMEM);
+  EXPECT_EQ(Lock(leaf, kLeaf), Errno(EINVAL));
+  EXPECT_EQ(failure_.cause, Cause::kHole);
+  EXPECT_EQ(locker_.Stats().pages_residual, 100u);
+  plan_.Disarm();
+  EXPECT_TRUE(Lock(leaf, 0).ok());
+  EXPECT_EQ(locker_.Stats().pages_residual, 0u);
+  EXPECT_TRUE(LockedPages(leaf, leaf + kLeaf).empty());
+}
+
+// --- Queries ------------------------------------------------------------------------------------
+
+TEST_F(PageLockerTest, QueryTellsTheCountsAndTheResidency) {
+  ASSERT_TRUE(Lock(kBegin + 2, 4).ok());
+  ASSERT_TRUE(Lock(kBegin + 3, 1).ok());
+  RangeInfo info;
+  ASSERT_TRUE(locker_.Query(AddressOf(kBegin), 10 * fake_.page_size(), info, failure_).ok());
+  EXPECT_EQ(info.pages, 10u);
+  EXPECT_EQ(info.pages_locked, 4u);
+  EXPECT_EQ(info.pages_resident, 4u);
+  EXPECT_EQ(info.count_min, 0);
+  EXPECT_EQ(info.count_max, 2);
+}
+
+TEST_F(PageLockerTest, QueryReportsTheErrorOfReadingPagemap) {
+  Fail(Kind::kCountPresent, EACCES);
+  RangeInfo info;
+  EXPECT_EQ(locker_.Query(AddressOf(kBegin), 1, info, failure_), Errno(EACCES));
+  EXPECT_EQ(failure_.cause, Cause::kNoPagemap);
+  EXPECT_EQ(failure_.error, Errno(EACCES));
+}
+
+TEST_F(PageLockerTest, StatsCountCallsAndKernelCalls) {
+  ASSERT_TRUE(Lock(kBegin, 10).ok());
+  ASSERT_TRUE(Lock(kBegin, 10).ok());
+  ASSERT_TRUE(Unlock(kBegin, 10).ok());
+  EXPECT_FALSE(Unlock(kBegin, 20).ok());
+  const LockStats stats = locker_.Stats();
+  EXPECT_EQ(stats.pages_locked, 10u);
+  EXPECT_EQ(stats.pages_residual, 0u);
+  EXPECT_EQ(stats.pins, 2u);
+  EXPECT_EQ(stats.unpins, 1u);
+  EXPECT_EQ(stats.kernel_locks, plan_.calls(Kind::kLock));
+  EXPECT_EQ(stats.kernel_unlocks, plan_.calls(Kind::kUnlock));
+  EXPECT_EQ(stats.failures, 1u);
+}
+
+}  // namespace
+}  // namespace pinlock::internal

@@ -1,0 +1,104 @@
+#include "pinlock/mpin.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+
+#include "pinlock/internal/process_locker.h"
+
+namespace {
+
+using pinlock::internal::Cause;
+using pinlock::internal::Failure;
+using pinlock::internal::LockStats;
+using pinlock::internal::Operation;
+using pinlock::internal::PageLocker;
+using pinlock::internal::ProcessLocker;
+using pinlock::internal::RangeInfo;
+
+// What mpin_error() has to tell.
+thread_local Failure last_failure;
+
+// Keeps the failure for mpin_error(); sets errno.
+int Failed(os::Errno error, const Failure& failure) {
+  last_failure = failure;
+  errno = error.code();
+  return -1;
+}
+
+Failure Refused(Cause cause, Operation operation, const void* address, size_t bytes) {
+  Failure failure;
+  failure.cause = cause;
+  failure.error = ErrnoOf(cause);
+  failure.operation = operation;
+  failure.address = reinterpret_cast<uintptr_t>(address);
+  failure.bytes = bytes;
+  return failure;
+}
+
+// Calls `call(locker, failure)` and translates its answer.
+template <typename Call>
+int OnProcessLocker(Operation operation, const void* address, size_t bytes, Call call) {
+  std::optional<PageLocker> locker = ProcessLocker();
+  if (!locker) {
+    const Failure failure = Refused(Cause::kNoTableMemory, operation, address, bytes);
+    return Failed(failure.error, failure);
+  }
+  Failure failure;
+  const os::Errno error = call(*locker, failure);
+  return error.ok() ? 0 : Failed(error, failure);
+}
+
+}  // namespace
+
+extern "C" {
+
+int mpin(void* addr, size_t len) {
+  return OnProcessLocker(Operation::kLock, addr, len, [&](PageLocker& locker, Failure& failure) {
+    return locker.Lock(reinterpret_cast<uintptr_t>(addr), len, failure);
+  });
+}
+
+int munpin(void* addr, size_t len) {
+  return OnProcessLocker(Operation::kUnlock, addr, len, [&](PageLocker& locker, Failure& failure) {
+    return locker.Unlock(reinterpret_cast<uintptr_t>(addr), len, failure);
+  });
+}
+
+int mpin_query(const void* addr, size_t len, struct mpin_info* info) {
+  if (info == nullptr) {
+    return Failed(os::Errno(EINVAL), Refused(Cause::kNoResult, Operation::kQuery, addr, len));
+  }
+  return OnProcessLocker(Operation::kQuery, addr, len, [&](PageLocker& locker, Failure& failure) {
+    RangeInfo range;
+    const os::Errno error = locker.Query(reinterpret_cast<uintptr_t>(addr), len, range, failure);
+    if (error.ok()) {
+      *info = {range.pages, range.pages_locked, range.pages_resident, range.count_min,
+               range.count_max};
+    }
+    return error;
+  });
+}
+
+const char* mpin_error(void) {
+  thread_local std::array<char, 768> text;
+  Describe(last_failure, text);
+  return text.data();
+}
+
+int mpin_get_stat(struct mpin_stat* stat, size_t size) {
+  if (stat == nullptr) {
+    return Failed(os::Errno(EINVAL), Refused(Cause::kNoResult, Operation::kStat, stat, size));
+  }
+  std::optional<PageLocker> locker = ProcessLocker();
+  const LockStats now = locker ? locker->Stats() : LockStats();
+  const mpin_stat known = {now.pages_locked, now.pages_residual, now.pins,    now.unpins,
+                           now.kernel_locks, now.kernel_unlocks, now.failures};
+  std::memset(stat, 0, size);
+  std::memcpy(stat, &known, std::min(size, sizeof(known)));
+  return 0;
+}
+
+}  // extern "C"

@@ -1,0 +1,96 @@
+/*
+ * mpin(3): memory locks that nest.
+ *
+ * The kernel's mlock(2) does not: one munlock(2) undoes any number of mlock(2) calls, so two parts
+ * of a program that lock the same page unlock it for each other. mpin and munpin keep a counter for
+ * every page, as IRIX' mpin(2) and munpin(2) did, whose names and errors they follow.
+ *
+ * Every function is safe from every thread. A child made by fork(2) starts with no page pinned.
+ * None is async-signal-safe. Link with -lpinlock.
+ */
+
+#ifndef PINLOCK_MPIN_H_
+#define PINLOCK_MPIN_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What mpin_query() tells about a range of pages. */
+struct mpin_info {
+  uint64_t pages;          /* pages that hold any byte of the range */
+  uint64_t pages_locked;   /* of these, pages with a counter above 0 */
+  uint64_t pages_resident; /* of these, pages present in the page tables now */
+  uint64_t count_min;      /* the lowest counter in the range */
+  uint64_t count_max;      /* the highest */
+};
+
+/* What mpin_get_stat() tells about this process. Grows at its end only. */
+struct mpin_stat {
+  uint64_t pages_locked;   /* distinct pages with a counter above 0, now */
+  uint64_t pages_residual; /* pages unpinned that the kernel refused to unlock so far, now */
+  uint64_t pins;           /* successful mpin() calls */
+  uint64_t unpins;         /* successful munpin() calls */
+  uint64_t kernel_locks;   /* calls of mlock(2) */
+  uint64_t kernel_unlocks; /* calls of munlock(2) */
+  uint64_t failures;       /* calls that failed */
+};
+
+/*
+ * Pins the pages that hold any of the `len` bytes at `addr`: makes them resident, locks them, and
+ * adds 1 to the counter of each. Length 0 does nothing. Returns 0, or -1 with errno set and nothing
+ * changed:
+ *
+ *   EINVAL  a page is not mapped, is mapped PROT_NONE, lies past the end of its file, or is secret
+ *           memory (memfd_secret(2)); or addr + len is beyond the address space
+ *   ENOMEM  more than RLIMIT_MEMLOCK allows, without CAP_IPC_LOCK in the initial user namespace
+ *   EAGAIN  no memory for the pages or for the counters; a counter is at its maximum (32,767); or
+ *           the process is at vm.max_map_count
+ *   ENOSPC  the file system of a mapped file has no block for a page
+ *
+ * mpin_error() says which. Blocks while pages are read in. Where every counter is above 0 already
+ * it does not enter the kernel, but to wait for another thread, to get memory for counters, or to
+ * try again to unlock residual pages. The range must stay mapped while it is pinned: munpin() it
+ * before munmap(2), or its counters stay behind for whatever is mapped there next.
+ */
+int mpin(void *addr, size_t len);
+
+/*
+ * Takes 1 from the counter of each page, and unlocks the pages whose counter gets to 0. Length 0
+ * does nothing. Returns 0, or -1 with errno set and nothing changed:
+ *
+ *   EINVAL  a counter in the range is 0, a page was unmapped, or the range wraps
+ *   EAGAIN  no memory for the counters
+ *
+ * Where the kernel itself refuses to unlock a page, the counter is 0 all the same and the page
+ * counts as residual until a later call succeeds in unlocking it.
+ */
+int munpin(void *addr, size_t len);
+
+/*
+ * Fills in *info. Returns 0, or -1 with errno: EINVAL (info is NULL, or the range wraps); EAGAIN
+ * (no memory for the counters), or the error of reading /proc/self/pagemap.
+ */
+int mpin_query(const void *addr, size_t len, struct mpin_info *info);
+
+/*
+ * This thread's last failure in words, in one line: what was asked for, what is held, which limit
+ * bit and how to raise it. "" before the first failure. Valid until this thread's next call of it.
+ */
+const char *mpin_error(void);
+
+/*
+ * Copies the first `size` bytes of this process' statistics to *stat; what this library does not
+ * know is set to 0. Pass sizeof(struct mpin_stat). Returns 0, or -1 with errno EINVAL (stat is
+ * NULL).
+ */
+int mpin_get_stat(struct mpin_stat *stat, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* PINLOCK_MPIN_H_ */

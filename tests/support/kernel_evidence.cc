@@ -1,0 +1,103 @@
+#include "tests/support/kernel_evidence.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "os/memory.h"
+#include "tests/support/test_mapping.h"
+
+namespace test_support {
+namespace {
+
+void ForEachLine(const char* path, const std::function<void(const char*)>& visit) {
+  std::FILE* file = std::fopen(path, "r");
+  if (file == nullptr) {
+    std::perror(path);
+    std::abort();
+  }
+  char* line = nullptr;
+  size_t capacity = 0;
+  while (getline(&line, &capacity, file) > 0) visit(line);
+  std::free(line);
+  std::fclose(file);
+}
+
+// Adds a range behind the others.
+void Append(os::PageRange range, std::vector<os::PageRange>& ranges) {
+  if (range.empty()) return;
+  if (!ranges.empty() && ranges.back().end() == range.begin()) {
+    ranges.back() = os::PageRange(ranges.back().begin(), range.end());
+  } else {
+    ranges.push_back(range);
+  }
+}
+
+}  // namespace
+
+uint64_t LockedBytes() {
+  uint64_t kib = 0;
+  ForEachLine("/proc/self/status",
+              [&](const char* line) { (void)std::sscanf(line, "VmLck: %" SCNu64, &kib); });
+  return kib * 1024;
+}
+
+KernelEvidence KernelEvidence::Of(os::PageRange range) {
+  KernelEvidence evidence;
+  evidence.locked_bytes = LockedBytes();
+  os::PageRange mapping;
+  ForEachLine("/proc/self/smaps", [&](const char* line) {
+    uint64_t begin = 0, end = 0;
+    const std::string_view text(line);
+    if (std::sscanf(line, "%" SCNx64 "-%" SCNx64 " ", &begin, &end) == 2) {
+      mapping = os::PageRange(os::PageNumber(begin / PageSize()), os::PageNumber(end / PageSize()));
+    } else if (text.starts_with("VmFlags:") && text.find(" lo ") != std::string_view::npos) {
+      Append(mapping.Intersection(range), evidence.locked);
+    }
+  });
+  return evidence;
+}
+
+KernelEvidence KernelEvidence::Probe(os::PageRange range) {
+  KernelEvidence evidence;
+  evidence.locked_bytes = LockedBytes();
+  for (os::PageNumber page = range.begin(); page < range.end(); page = page + os::PageCount(1)) {
+    const os::PageRange one(page, os::PageCount(1));
+    // EINVAL: locked. ENOMEM: not mapped.
+    if (madvise(one.address(PageSize()), PageSize(), MADV_COLD) != 0 && errno == EINVAL) {
+      Append(one, evidence.locked);
+    }
+  }
+  return evidence;
+}
+
+bool KernelEvidence::IsLocked(os::PageNumber page) const {
+  return std::any_of(locked.begin(), locked.end(),
+                     [page](os::PageRange range) { return range.contains(page); });
+}
+
+bool KernelEvidence::Locks(os::PageRange pages) const {
+  return pages.empty() ? locked.empty() : locked == std::vector<os::PageRange>{pages};
+}
+
+std::ostream& operator<<(std::ostream& out, const KernelEvidence& evidence) {
+  out << "VmLck " << evidence.locked_bytes << " bytes, locked pages" << std::hex;
+  for (const os::PageRange& range : evidence.locked) {
+    out << " [0x" << range.begin().value() << ", 0x" << range.end().value() << ")";
+  }
+  return out << std::dec;
+}
+
+bool AllResident(os::PageRange range) {
+  const os::Result<os::PageCount> present = os::RealMemory().CountPresent(range);
+  return present.ok() && *present == range.count();
+}
+
+}  // namespace test_support
