@@ -1,0 +1,61 @@
+#include "mpool/internal/page_io.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <new>
+
+namespace mpool::internal {
+namespace {
+
+// A write is bounded in bytes too, as pgout's copies of all its pages exist at once.
+constexpr size_t kBytesPerWrite = size_t{1} << 20;
+
+thread_local int filters_running = 0;
+
+void Run(Filters::Filter filter, void* cookie, PageNumber page, std::byte* bytes) {
+  ++filters_running;
+  filter(cookie, page, bytes);
+  --filters_running;
+}
+
+}  // namespace
+
+bool PageIo::InFilter() { return filters_running > 0; }
+
+size_t PageIo::pages_per_write() const {
+  return std::clamp<size_t>(kBytesPerWrite / page_size_, 1, kPagesPerWrite);
+}
+
+os::Errno PageIo::Read(PageNumber page, std::byte* frame, bool must_exist, const Filters& filters) {
+  const os::Result<size_t> bytes = file_->ReadAt(std::span(frame, page_size_), OffsetOf(page));
+  if (!bytes.ok()) return bytes.error();
+  if (*bytes < page_size_) {
+    if (must_exist) return os::Errno(EINVAL);
+    std::memset(frame, 0, page_size_);
+  }
+  if (filters.page_in != nullptr) Run(filters.page_in, filters.cookie, page, frame);
+  return os::kSuccess;
+}
+
+os::Errno PageIo::Write(PageNumber first_page, std::span<std::byte* const> frames,
+                        const Filters& filters) {
+  std::array<std::span<const std::byte>, kPagesPerWrite> buffers;
+  std::unique_ptr<std::byte[]> copies;
+  if (filters.page_out != nullptr) {
+    copies.reset(new (std::nothrow) std::byte[frames.size() * page_size_]);
+    if (copies == nullptr) return os::Errno(ENOMEM);
+  }
+  for (size_t i = 0; i < frames.size(); ++i) {
+    std::byte* bytes = frames[i];
+    if (copies != nullptr) {
+      bytes = copies.get() + i * page_size_;
+      std::memcpy(bytes, frames[i], page_size_);
+      Run(filters.page_out, filters.cookie, first_page + static_cast<PageNumber>(i), bytes);
+    }
+    buffers[i] = std::span<const std::byte>(bytes, page_size_);
+  }
+  return file_->WriteAt(std::span(buffers).first(frames.size()), OffsetOf(first_page));
+}
+
+}  // namespace mpool::internal

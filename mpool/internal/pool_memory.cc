@@ -1,0 +1,248 @@
+#include "mpool/internal/pool_memory.h"
+
+#include <algorithm>
+
+#include "os/limits.h"
+
+namespace mpool::internal {
+namespace {
+
+constexpr size_t kFirstStepBytes = size_t{64} << 10;
+constexpr size_t kStepBytesMax = size_t{2} << 20;
+// Every frame is aligned as malloc(3) aligns; page sizes that are multiples of it are not padded.
+constexpr size_t kFrameAlignment = alignof(std::max_align_t);
+
+constexpr char kNoMemory[] =
+    "no memory, or too many mappings (vm.max_map_count); free some and try again";
+constexpr char kNoAddressSpace[] = "the address space reserved for frames is full";
+
+constexpr size_t RoundUp(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
+
+}  // namespace
+
+PoolMemory::PoolMemory(os::Memory& memory, Locker& locker, uint32_t page_size,
+                       uint64_t ordinary_max)
+    : memory_(memory),
+      locker_(locker),
+      stride_(RoundUp(page_size, kFrameAlignment)),
+      ordinary_max_(ordinary_max) {}
+
+os::Errno PoolMemory::Reserve() {
+  const uint64_t wanted = ordinary_max_;
+  // What is locked is in memory, so there can be no more frames than memory holds. Where a limit on
+  // address space (RLIMIT_AS) refuses that, less has to do.
+  uint64_t machine_max = std::min<uint64_t>(os::PhysicalMemoryBytes() / stride_ + 1, kNoFrame / 2);
+  os::Errno error = TryReserve(wanted, machine_max);
+  if (error.ok()) return os::kSuccess;
+  while (!error.ok() && machine_max > 1) {
+    machine_max /= 2;
+    error = TryReserve(wanted, machine_max);
+  }
+  if (!error.ok() || machine_max == 1) return error;
+  UnmapAll();  // what just fitted may be all that there is: half of it is the program's
+  return TryReserve(wanted, machine_max / 2);
+}
+
+os::Errno PoolMemory::TryReserve(uint64_t wanted, uint64_t machine_max) {
+  ordinary_max_ = std::clamp<uint64_t>(wanted, 1, machine_max);
+  frames_max_ = ordinary_max_ + machine_max;
+  const os::Errno error = MapAll();
+  if (!error.ok()) UnmapAll();
+  return error;
+}
+
+void PoolMemory::UnmapAll() {
+  for (os::PageRange* pages : {&table_pages_, &header_pages_, &frame_pages_}) {
+    (void)memory_.Unmap(*pages);  // whole mappings of our own: cannot fail
+    *pages = os::PageRange();
+  }
+}
+
+os::Errno PoolMemory::MapAll() {
+  const size_t mmu_page = memory_.page_size();
+  // A table of n entries lies n entries from the start, behind all smaller ones.
+  const size_t table_bytes = 2 * PageTable::EntriesFor(frames_max_) * sizeof(PageTable::Entry);
+  const struct {
+    os::PageRange* pages;
+    size_t bytes;
+  } parts[] = {{&table_pages_, table_bytes},
+               {&header_pages_, frames_max_ * sizeof(FrameHeader)},
+               {&frame_pages_, frames_max_ * stride_}};
+  for (const auto& part : parts) {
+    const os::PageCount count(RoundUp(part.bytes, mmu_page) / mmu_page);
+    const uint64_t large = std::max<uint64_t>(kStepBytesMax / mmu_page, 1);
+    const os::PageCount alignment(count.value() >= large ? large : 1);
+    const os::Result<os::PageRange> mapped =
+        memory_.Map(count, os::Memory::Access::kNone, os::Memory::Fork::kOmit, alignment);
+    if (!mapped.ok()) return mapped.error();
+    *part.pages = *mapped;
+  }
+  headers_ = static_cast<FrameHeader*>(header_pages_.address(mmu_page));
+  frames_ = static_cast<std::byte*>(frame_pages_.address(mmu_page));
+  return os::kSuccess;
+}
+
+PoolMemory::~PoolMemory() {
+  const auto unlock = [this](std::span<std::byte> bytes) {
+    if (!bytes.empty()) (void)locker_.Unlock(bytes);  // the memory goes anyway
+  };
+  ForEachFrame([&](FrameIndex frame) {
+    if (!IsGrowthFrame(frame) || headers_[frame].unlocked) return;
+    unlock(FrameBytes(frame, 1));
+    unlock(HeaderBytes(frame, 1));
+  });
+  for (const Step& step : steps_) {
+    unlock(FrameBytes(step.first, step.count));
+    unlock(HeaderBytes(step.first, step.count));
+  }
+  if (table_locked_) unlock(std::as_writable_bytes(table_.entries()));
+  UnmapAll();
+}
+
+std::span<std::byte> PoolMemory::FrameBytes(FrameIndex first, uint64_t count) const {
+  return {frames_ + first * stride_, count * stride_};
+}
+
+std::span<std::byte> PoolMemory::HeaderBytes(FrameIndex first, uint64_t count) const {
+  return std::as_writable_bytes(std::span<FrameHeader>(headers_ + first, count));
+}
+
+os::PageRange PoolMemory::PagesOf(std::span<std::byte> bytes) const {
+  const os::Result<os::PageRange> pages = os::PageRange::Covering(
+      reinterpret_cast<uintptr_t>(bytes.data()), bytes.size(), memory_.page_size());
+  return *pages;  // part of a mapping, so it cannot wrap
+}
+
+os::Errno PoolMemory::Acquire(std::span<std::byte> bytes, bool locked) {
+  if (const os::Errno error = Commit(bytes); !error.ok()) return error;
+  if (!locked) return os::kSuccess;
+  const os::Errno error = Lock(bytes);
+  if (!error.ok()) Unacquire(bytes, false);
+  return error;
+}
+
+// The kernel says ENOMEM, which for the pool's callers means the lock limit.
+os::Errno PoolMemory::Commit(std::span<std::byte> bytes) {
+  if (memory_.Commit(PagesOf(bytes)).ok()) return os::kSuccess;
+  failure_text_ = kNoMemory;
+  return os::Errno(EAGAIN);
+}
+
+os::Errno PoolMemory::Lock(std::span<std::byte> bytes) {
+  const os::Errno error = locker_.Lock(bytes);
+  if (!error.ok()) failure_text_ = locker_.ErrorText();
+  return error;
+}
+
+// Memory goes back in whole pages that nothing else lies in.
+void PoolMemory::Unacquire(std::span<std::byte> bytes, bool locked) {
+  if (locked) (void)locker_.Unlock(bytes);
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(bytes.data());
+  const size_t mmu_page = memory_.page_size();
+  const os::PageNumber first(RoundUp(begin, mmu_page) / mmu_page);
+  const os::PageNumber last((begin + bytes.size()) / mmu_page);
+  // Where the kernel refuses, the pages stay as they are, which does no harm.
+  if (first < last) (void)memory_.Decommit(os::PageRange(first, last));
+}
+
+os::Errno PoolMemory::AcquireFrames(FrameIndex first, uint64_t count, bool locked) {
+  const std::span<std::byte> header_bytes = HeaderBytes(first, count);
+  // Headers stay committed once they are, for FrameAt to look at.
+  if (const os::Errno error = Commit(header_bytes); !error.ok()) return error;
+  if (locked) {
+    if (const os::Errno error = Lock(header_bytes); !error.ok()) return error;
+  }
+  const os::Errno error = Acquire(FrameBytes(first, count), locked);
+  if (!error.ok()) {
+    if (locked) (void)locker_.Unlock(header_bytes);
+    return error;
+  }
+  for (FrameHeader& header : std::span(headers_ + first, count)) {
+    header = FrameHeader();
+    header.state = FrameState::kFree;
+    header.unlocked = !locked;
+  }
+  return os::kSuccess;
+}
+
+os::Errno PoolMemory::GrowTable(uint64_t frames, bool locked) {
+  if (frames <= table_.capacity()) return os::kSuccess;
+  const size_t count = PageTable::EntriesFor(frames);
+  auto* first = static_cast<PageTable::Entry*>(table_pages_.address(memory_.page_size())) + count;
+  const std::span<PageTable::Entry> entries(first, count);
+  const std::span<std::byte> bytes = std::as_writable_bytes(entries);
+  const os::Errno error = Acquire(bytes, true);
+  if (!error.ok() && (locked || !Acquire(bytes, false).ok())) return error;
+  PageTable grown(entries);
+  table_.CopyTo(grown);
+  const std::span<std::byte> old = std::as_writable_bytes(table_.entries());
+  table_ = grown;
+  if (!old.empty()) Unacquire(old, table_locked_);
+  table_locked_ = error.ok();
+  return os::kSuccess;
+}
+
+uint64_t PoolMemory::NextStep() const {
+  const size_t bytes = std::clamp(ordinary_ * stride_, kFirstStepBytes, kStepBytesMax);
+  return std::min<uint64_t>(std::max<size_t>(bytes / stride_, 1), ordinary_max_ - ordinary_);
+}
+
+os::Result<uint64_t> PoolMemory::Grow() {
+  for (uint64_t count = NextStep(); count > 0; count /= 2) {
+    const FrameIndex first = static_cast<FrameIndex>(ordinary_);
+    steps_.push_back({first, count});  // first of all, as only this can throw
+    os::Errno error = GrowTable(frames() + count, true);
+    if (error.ok()) error = AcquireFrames(first, count, true);
+    if (error.ok()) {
+      ordinary_ += count;
+      return count;
+    }
+    steps_.pop_back();
+    if (count == 1) return error;
+  }
+  return uint64_t{0};
+}
+
+os::Result<FrameIndex> PoolMemory::AddGrowthFrame(bool locked) {
+  uint64_t offset = growth_first_absent_;
+  while (offset < growth_extent_ && headers_[ordinary_max_ + offset].state != FrameState::kAbsent) {
+    ++offset;
+  }
+  growth_first_absent_ = offset;
+  const uint64_t index = ordinary_max_ + offset;
+  if (index >= frames_max_) {
+    failure_text_ = kNoAddressSpace;
+    return os::Errno(ENOMEM);
+  }
+  if (const os::Errno error = GrowTable(frames() + 1, locked); !error.ok()) return error;
+  const FrameIndex frame = static_cast<FrameIndex>(index);
+  if (const os::Errno error = AcquireFrames(frame, 1, locked); !error.ok()) return error;
+  growth_first_absent_ = offset + 1;
+  growth_extent_ = std::max(growth_extent_, offset + 1);
+  ++growth_;
+  if (!locked) ++unlocked_;
+  return frame;
+}
+
+void PoolMemory::RemoveGrowthFrame(FrameIndex frame) {
+  const bool locked = !headers_[frame].unlocked;
+  headers_[frame] = FrameHeader();
+  Unacquire(FrameBytes(frame, 1), locked);
+  if (locked) (void)locker_.Unlock(HeaderBytes(frame, 1));
+  growth_first_absent_ = std::min(growth_first_absent_, frame - ordinary_max_);
+  --growth_;
+  if (!locked) --unlocked_;
+}
+
+FrameIndex PoolMemory::FrameAt(const void* address) const {
+  const uintptr_t base = reinterpret_cast<uintptr_t>(frames_);
+  const uintptr_t at = reinterpret_cast<uintptr_t>(address);
+  if (at < base || (at - base) % stride_ != 0) return kNoFrame;
+  const uint64_t index = (at - base) / stride_;
+  const bool growth = index >= ordinary_max_ && index - ordinary_max_ < growth_extent_;
+  if (index >= ordinary_ && !growth) return kNoFrame;
+  const FrameIndex frame = static_cast<FrameIndex>(index);
+  return headers_[frame].state == FrameState::kAbsent ? kNoFrame : frame;
+}
+
+}  // namespace mpool::internal

@@ -1,0 +1,156 @@
+// Write-back: from eviction, one page, and from sync, all dirty ones in runs.
+//
+// A page's dirty mark is taken away before its write begins and comes back if the write fails, so a
+// page that is changed again meanwhile stays dirty. While a page is in kWriteback its frame stays,
+// and whoever wants to write it too, or to change it (Access::kExclusive), waits. Nobody waits for
+// one while it holds others, so there is no deadlock.
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <new>
+
+#include "mpool/internal/error_text.h"
+#include "mpool/internal/pool_core.h"
+
+namespace mpool::internal {
+
+// Writes the pages of the frames, which follow one another in the file. Preconditions: kValid; at
+// most pages_per_write(). Lets go of the latch. On error those that could not be written are dirty
+// again.
+PoolCore::WriteResult PoolCore::WriteBack(std::span<const FrameIndex> frames) {
+  for (const FrameIndex frame : frames) {
+    header(frame).state = FrameState::kWriteback;
+    if (header(frame).queued) Unqueue(frame);
+    ++io_in_flight_;
+  }
+  WriteResult result{WriteRun(frames), header(frames.front()).page_number};
+  if (!result.error.ok() && frames.size() > 1) {
+    // One bad page must not keep the others from the file.
+    result.error = os::kSuccess;
+    for (const FrameIndex& frame : frames) {
+      const os::Errno error = WriteRun({&frame, 1});
+      if (result.error.ok()) result = {error, header(frame).page_number};
+    }
+  }
+  for (const FrameIndex frame : frames) {
+    FrameHeader& h = header(frame);
+    h.state = FrameState::kValid;
+    if (h.pins == 0) Queue(frame);
+    --io_in_flight_;
+  }
+  changed_.NotifyAll();
+  return result;
+}
+
+os::Errno PoolCore::WriteFailed(const WriteResult& result) {
+  return Failed(result.error, "page %u cannot be written and stays dirty in the pool: %s",
+                result.page, std::strerror(result.error.code()));
+}
+
+// One write of frames in kWriteback, and what it means for their pages.
+os::Errno PoolCore::WriteRun(std::span<const FrameIndex> frames) {
+  const PageNumber first = header(frames.front()).page_number;
+  const Filters filters = filters_;
+  std::array<std::byte*, PageIo::kPagesPerWrite> pages;
+  for (size_t i = 0; i < frames.size(); ++i) {
+    pages[i] = frames_.frame(frames[i]);
+    SetDirty(header(frames[i]), false);
+  }
+  os::Errno error;
+  {
+    const os::LatchRelease release(latch_);
+    error = io_.Write(first, std::span(pages).first(frames.size()), filters);
+  }
+  if (!error.ok()) {
+    for (const FrameIndex frame : frames) SetDirty(header(frame), true);
+    return error;
+  }
+  stats_.page_outs += frames.size();
+  const PageNumber end = first + static_cast<PageNumber>(frames.size());
+  pages_in_file_ = std::max(pages_in_file_, end);
+  page_count_ = std::max(page_count_, end);
+  return error;
+}
+
+// Lists the dirty pages, and those that are being written and may yet turn out to be dirty, by
+// number.
+os::Errno PoolCore::CollectDirty(std::unique_ptr<DirtyPage[]>& pages, size_t& count) {
+  const auto concerned = [](const FrameHeader& h) {
+    return h.dirty || h.state == FrameState::kWriteback;
+  };
+  count = 0;
+  frames_.ForEachFrame([&](FrameIndex frame) {
+    if (concerned(header(frame))) ++count;
+  });
+  pages.reset(new (std::nothrow) DirtyPage[count]);
+  if (pages == nullptr) {
+    return Failed(os::Errno(ENOMEM), "no memory for the list of %zu dirty pages", count);
+  }
+  size_t next = 0;
+  frames_.ForEachFrame([&](FrameIndex frame) {
+    if (concerned(header(frame))) pages[next++] = {header(frame).page_number, frame};
+  });
+  std::sort(pages.get(), pages.get() + count,
+            [](const DirtyPage& a, const DirtyPage& b) { return a.page < b.page; });
+  return os::kSuccess;
+}
+
+// From the front of the list: fills `run` with frames of dirty pages that follow one another, and
+// returns how many pages of the list that settles. Waits only while the run is empty.
+size_t PoolCore::NextRun(std::span<const DirtyPage> pages, std::span<FrameIndex> run,
+                         size_t& length) {
+  length = 0;
+  for (size_t i = 0; i < pages.size(); ++i) {
+    const auto& [page, frame] = pages[i];
+    const FrameHeader& h = header(frame);
+    if (length > 0 && (length == run.size() || page != pages[i - 1].page + 1)) return i;
+    const auto is_there = [&h, number = page] { return h.holds_page() && h.page_number == number; };
+    while (is_there() && h.state == FrameState::kWriteback) {
+      if (length > 0) return i;
+      changed_.Wait(latch_);
+    }
+    if (is_there() && h.dirty) {
+      run[length++] = frame;
+    } else if (length > 0) {
+      return i + 1;
+    }
+  }
+  return pages.size();
+}
+
+os::Errno PoolCore::Sync() {
+  const os::LatchHolder holder(latch_);
+  std::unique_ptr<DirtyPage[]> pages;
+  size_t count = 0;
+  if (const os::Errno error = CollectDirty(pages, count); !error.ok()) return error;
+  const std::span<DirtyPage> all(pages.get(), count);
+  std::array<FrameIndex, PageIo::kPagesPerWrite> run;
+  WriteResult first_failure;
+  for (std::span<DirtyPage> rest = all; !rest.empty();) {
+    size_t length = 0;
+    rest = rest.subspan(NextRun(rest, std::span(run).first(io_.pages_per_write()), length));
+    if (length == 0) continue;
+    const WriteResult result = WriteBack(std::span(run).first(length));
+    if (first_failure.error.ok()) first_failure = result;
+  }
+  os::Errno sync_error;
+  {
+    const os::LatchRelease release(latch_);
+    sync_error = io_.Sync();
+  }
+  RefreshMirrors();
+  if (!sync_error.ok()) {
+    // What was written may not be there: whatever is still in the pool is to be written again.
+    for (const auto& [page, frame] : all) {
+      FrameHeader& h = header(frame);
+      if (h.holds_page() && h.page_number == page) SetDirty(h, true);
+    }
+  }
+  if (!first_failure.error.ok()) return WriteFailed(first_failure);
+  if (sync_error.ok()) return os::kSuccess;
+  return Failed(sync_error, "the file cannot be synchronised, its pages stay dirty: %s",
+                std::strerror(sync_error.code()));
+}
+
+}  // namespace mpool::internal

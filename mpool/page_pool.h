@@ -1,0 +1,145 @@
+// PagePool: mpool(3) for C++, with pins that end by themselves and errors that explain themselves.
+//
+// A page pool over a seekable file. Its frames and bookkeeping are locked in memory (pinlock), so a
+// page that is in the pool is resident, and getting it neither faults nor enters the kernel. The
+// lock limit (RLIMIT_MEMLOCK) bounds the pool: where no more can be locked, it stops growing and
+// evicts. See mpool(3) for what each operation does; this interface differs in that Get shares a
+// page with other readers and GetForWrite excludes them.
+//
+//   absl::StatusOr<std::unique_ptr<mpool::PagePool>> pool =
+//       mpool::PagePool::Open(fd, {.page_size = 4096, .pages_max = 1024});
+//   absl::StatusOr<mpool::PagePin> page = (*pool)->GetForWrite(7);
+//   page->bytes()[0] = std::byte{1};
+//   page->MarkDirty();
+
+#ifndef MPOOL_PAGE_POOL_H_
+#define MPOOL_PAGE_POOL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+
+struct mpool_stat;
+
+namespace mpool {
+
+namespace internal {
+class PoolCore;
+}
+
+// A page of the file: its offset divided by the page size.
+using PageNumber = uint32_t;
+
+struct Options {
+  uint32_t page_size = 4096;   // bytes; any number from 1 on
+  uint32_t pages_max = 1024;   // pages to cache (maxcache); 0 is 1
+  bool prelock = false;        // lock memory for all of pages_max at open, or fail
+  bool zero_past_end = false;  // a page past the end reads as zeros instead of being an error
+  bool allow_unlocked =
+      false;  // when all pages are pinned and no more can be locked, go on unlocked
+};
+
+// A pinned page. Move-only; unpins at its end. While it lives, the page is resident and stays where
+// it is. Not thread-safe itself; may be moved to another thread. Must not outlive its pool: the
+// pool's end aborts the program then, with a message.
+class PagePin {
+ public:
+  // Holds nothing.
+  PagePin() = default;
+  PagePin(PagePin&& other) noexcept;
+  PagePin& operator=(PagePin&& other) noexcept;
+  ~PagePin();
+
+  // The page's bytes, page_size of them; empty where nothing is held. From Get they are for
+  // reading.
+  absl::Span<std::byte> bytes() const { return bytes_; }
+  PageNumber page_number() const { return page_number_; }
+
+  // The page was changed: it is written at the next sync, or before it is evicted.
+  // Precondition: from GetForWrite or New.
+  void MarkDirty() { dirty_ = true; }
+
+  // Unpins now instead of at the end. Afterwards nothing is held.
+  void Release();
+
+ private:
+  friend class PagePool;
+  enum class Mode : uint8_t { kNone, kShared, kExclusive };
+
+  internal::PoolCore* pool_ = nullptr;
+  absl::Span<std::byte> bytes_;
+  PageNumber page_number_ = 0;
+  Mode mode_ = Mode::kNone;
+  bool dirty_ = false;
+};
+
+// Thread-safe, but for Open and the destructor. In a child made by fork(2) every call fails with
+// FailedPrecondition.
+class PagePool {
+ public:
+  // Called with a page number and the page, in any thread that uses the pool.
+  using Filter = std::function<void(PageNumber, absl::Span<std::byte>)>;
+
+  // `fd` stays the caller's and must stay open. Errors are those of mpool_open(3): InvalidArgument,
+  // FailedPrecondition (EBADF), ResourceExhausted (ENOMEM: nothing can be locked), Unavailable
+  // (EAGAIN), OutOfRange (EFBIG), with the text of mpool_error(3).
+  static absl::StatusOr<std::unique_ptr<PagePool>> Open(int fd, const Options& options);
+  // Discards what was not synced, as mpool_close(3) does. Aborts if a PagePin is left.
+  ~PagePool();
+  PagePool(const PagePool&) = delete;
+  PagePool& operator=(const PagePool&) = delete;
+
+  // Pins a page for reading; waits while another pin has it for writing. InvalidArgument: past the
+  // end, or the file was truncated. ResourceExhausted: all pages are pinned and the limit allows no
+  // more. Else the error of reading it, or of writing what would have to go.
+  absl::StatusOr<PagePin> Get(PageNumber page);
+  // Pins a page for writing; waits while any PagePin has it, and while the pool is writing it. A
+  // thread that holds the page already would wait for itself.
+  absl::StatusOr<PagePin> GetForWrite(PageNumber page);
+  // Makes a page after the last one, or with this number; zeroed, pinned for writing, not yet
+  // dirty. AlreadyExists: the number is in the file or the pool. OutOfRange: there is no higher
+  // number.
+  absl::StatusOr<PagePin> New();
+  absl::StatusOr<PagePin> New(PageNumber page);
+  // Drops a page from the pool unwritten. FailedPrecondition: it is pinned by others too; then the
+  // pin is as it was. Else the pin holds nothing afterwards.
+  absl::Status Delete(PagePin& pin);
+  // Reads pages in without pinning them, as mpool_prefetch(3) does. Returns how many it has read.
+  absl::StatusOr<size_t> Prefetch(absl::Span<const PageNumber> pages);
+  // Writes all dirty pages and waits for stable storage. The first error; what failed stays dirty.
+  // A page that is pinned for writing meanwhile is written as it is, and again once it is put
+  // dirty.
+  absl::Status Sync();
+
+  // page_in is called after a page is read, page_out with a copy before it is written; either may
+  // be empty. They must not throw; of the pool they may use other pages by Get. Call it before the
+  // first page is got.
+  absl::Status SetFilters(Filter page_in, Filter page_out);
+
+  // Takes the pool's latch; the fields are explained in mpool.h.
+  absl::StatusOr<struct mpool_stat> stats() const;
+  uint32_t page_size() const { return page_size_; }
+  // Pages in the file, written or not.
+  absl::StatusOr<PageNumber> page_count() const;
+
+ private:
+  struct Filters;
+  PagePool() = default;
+  // The pool, or why this process has none.
+  absl::StatusOr<internal::PoolCore*> core() const;
+  absl::StatusOr<PagePin> Pin(PageNumber page, PagePin::Mode mode);
+  absl::StatusOr<PagePin> MakePage(const PageNumber* requested);
+
+  void* handle_ = nullptr;  // the C interface's
+  uint32_t page_size_ = 0;
+  std::unique_ptr<Filters> filters_;
+};
+
+}  // namespace mpool
+
+#endif  // MPOOL_PAGE_POOL_H_
