@@ -1,0 +1,1 @@
+#include "tests/conformance/mpool_after_db.h"

@@ -1,0 +1,313 @@
+// Threads against each other on one pool. Every page says which it is, so a wrong one shows; every
+// change is counted, so a lost one shows. Write-back reads pages, so who changes one that may be
+// dirty keeps a sync away; eviction keeps away by itself.
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <shared_mutex>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "mpool/internal/pool_core.h"
+#include "os/fake_file.h"
+#include "tests/support/seed.h"
+
+namespace {
+
+using mpool::internal::Access;
+using mpool::internal::PageNumber;
+using mpool::internal::PoolConfig;
+using mpool::internal::PoolCore;
+using os::testing::FakeFile;
+
+constexpr uint32_t kPageSize = 256;
+constexpr PageNumber kPages = 1000;
+constexpr auto kDuration = std::chrono::milliseconds(2000);
+
+// Lets the other threads run in the midst of every read and write.
+class SlowFile final : public os::File {
+ public:
+  explicit SlowFile(os::File& file) : file_(file) {}
+  os::Result<uint64_t> Size() const override { return file_.Size(); }
+  os::Result<size_t> ReadAt(std::span<std::byte> buffer, uint64_t offset) override {
+    Dawdle();
+    const os::Result<size_t> bytes = file_.ReadAt(buffer, offset);
+    Dawdle();
+    return bytes;
+  }
+  os::Errno WriteAt(std::span<const std::span<const std::byte>> buffers, uint64_t offset) override {
+    Dawdle();
+    const os::Errno error = file_.WriteAt(buffers, offset);
+    Dawdle();
+    return error;
+  }
+  os::Errno Sync() override { return file_.Sync(); }
+
+ private:
+  void Dawdle() {
+    if (calls_.fetch_add(1) % 16 == 0) {
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    } else {
+      std::this_thread::yield();
+    }
+  }
+  os::File& file_;
+  std::atomic<uint64_t> calls_ = 0;
+};
+
+// Grants locks for so many bytes at once.
+class LimitedLocker final : public mpool::internal::Locker {
+ public:
+  // Before the first lock.
+  void set_bytes_max(size_t bytes) { left_ = bytes; }
+  os::Errno Lock(std::span<std::byte> bytes) override {
+    size_t left = left_;
+    do {
+      if (bytes.size() > left) return os::Errno(ENOMEM);
+    } while (!left_.compare_exchange_weak(left, left - bytes.size()));
+    return os::kSuccess;
+  }
+  os::Errno Unlock(std::span<std::byte> bytes) override {
+    left_ += bytes.size();
+    return os::kSuccess;
+  }
+  const char* ErrorText() const override { return "the test allows no more"; }
+
+ private:
+  std::atomic<size_t> left_ = ~size_t{0};
+};
+
+// What a page holds, at both of its ends.
+struct Stamp {
+  PageNumber number;
+  uint32_t version;
+  uint64_t check;
+};
+
+Stamp StampOf(PageNumber page, uint32_t version) {
+  return {page, version, (uint64_t{page} << 32 | version) * 0x9e3779b97f4a7c15};
+}
+
+void Write(std::byte* bytes, const Stamp& stamp) {
+  std::memcpy(bytes, &stamp, sizeof(stamp));
+  std::memcpy(bytes + kPageSize - sizeof(stamp), &stamp, sizeof(stamp));
+}
+
+// The page's version; the test fails where it is another page, or a mixture.
+uint32_t VersionIn(const std::byte* bytes, PageNumber page) {
+  Stamp first, last;
+  std::memcpy(&first, bytes, sizeof(first));
+  std::memcpy(&last, bytes + kPageSize - sizeof(last), sizeof(last));
+  EXPECT_EQ(first.number, page);
+  EXPECT_EQ(first.check, StampOf(page, first.version).check);
+  EXPECT_EQ(last.check, first.check);
+  return first.version;
+}
+
+std::vector<std::byte> StampedPages() {
+  std::vector<std::byte> contents(size_t{kPages} * kPageSize);
+  for (PageNumber page = 0; page < kPages; ++page) {
+    Write(contents.data() + size_t{page} * kPageSize, StampOf(page, 0));
+  }
+  return contents;
+}
+
+class MpoolThreads : public testing::Test {
+ protected:
+  void Open(uint64_t pages_max) {
+    PoolConfig config;
+    config.page_size = kPageSize;
+    config.pages_max = pages_max;
+    const os::Result<PoolCore*> pool =
+        PoolCore::Open(os::RealMemory(), locker_, std::make_unique<SlowFile>(file_), config);
+    ASSERT_TRUE(pool.ok());
+    pool_ = *pool;
+  }
+  ~MpoolThreads() override {
+    if (pool_ != nullptr) PoolCore::Close(pool_);
+  }
+
+  void Read(PageNumber page, uint32_t least) {
+    const os::Result<std::byte*> bytes = pool_->Get(page, Access::kShared);
+    ASSERT_TRUE(bytes.ok()) << bytes.error().Name();
+    EXPECT_GE(VersionIn(*bytes, page), least);
+    EXPECT_EQ(VersionIn(*bytes, page), versions_[page].load());
+    EXPECT_EQ(pool_->Put(*bytes, Access::kShared, false), os::kSuccess);
+  }
+  void Change(PageNumber page) {
+    const std::shared_lock no_sync(syncing_);
+    const os::Result<std::byte*> bytes = pool_->Get(page, Access::kExclusive);
+    ASSERT_TRUE(bytes.ok()) << bytes.error().Name();
+    const uint32_t version = VersionIn(*bytes, page);
+    EXPECT_EQ(version, versions_[page].load());
+    Write(*bytes, StampOf(page, version + 1));
+    versions_[page] = version + 1;
+    EXPECT_EQ(pool_->Put(*bytes, Access::kExclusive, true), os::kSuccess);
+  }
+  // Of pages that nobody changes, so that nothing is lost by it.
+  void Delete(PageNumber page) {
+    const os::Result<std::byte*> bytes = pool_->Get(page, Access::kShared);
+    ASSERT_TRUE(bytes.ok()) << bytes.error().Name();
+    EXPECT_EQ(VersionIn(*bytes, page), 0u);
+    const os::Errno error = pool_->Delete(*bytes, Access::kShared);
+    if (error.ok()) return;
+    EXPECT_EQ(error, os::Errno(EBUSY));
+    EXPECT_EQ(pool_->Put(*bytes, Access::kShared, false), os::kSuccess);
+  }
+  PageNumber Make() {
+    PageNumber page = 0;
+    const os::Result<std::byte*> bytes = pool_->New(nullptr, Access::kExclusive, &page);
+    EXPECT_TRUE(bytes.ok()) << bytes.error().Name();
+    EXPECT_EQ(**bytes, std::byte{0});
+    Write(*bytes, StampOf(page, 1));
+    EXPECT_EQ(pool_->Put(*bytes, Access::kExclusive, true), os::kSuccess);
+    return page;
+  }
+  void Sync() {
+    const std::unique_lock nobody_writes(syncing_);
+    EXPECT_EQ(pool_->Sync(), os::kSuccess);
+  }
+  // After all threads are done: the file is as the last changes have left it.
+  void ExpectNothingLost() {
+    EXPECT_EQ(pool_->Stats().pins, 0u);
+    EXPECT_EQ(pool_->OwnedPins(), 0u);
+    EXPECT_EQ(pool_->Sync(), os::kSuccess);
+    const std::vector<std::byte> synced = file_.synced();
+    for (PageNumber page = 0; page < kPages; ++page) {
+      EXPECT_EQ(VersionIn(synced.data() + size_t{page} * kPageSize, page), versions_[page].load());
+    }
+  }
+
+  static constexpr PageNumber kChanged = 900;  // the pages below this one are changed
+
+  LimitedLocker locker_;
+  FakeFile file_{StampedPages()};
+  PoolCore* pool_ = nullptr;
+  std::shared_mutex syncing_;
+  std::array<std::atomic<uint32_t>, kPages> versions_{};
+};
+
+// Most uses concern few pages, so that threads meet on one.
+PageNumber Choose(std::mt19937_64& random, PageNumber pages) {
+  return static_cast<PageNumber>(random() % (random() % 2 == 0 ? 40 : pages));
+}
+
+TEST_F(MpoolThreads, NoPageIsWrongAndNoChangeIsLost) {
+  Open(64);
+  const uint64_t seed = test_support::TestSeed();
+  const auto end = std::chrono::steady_clock::now() + kDuration;
+  std::mutex made_mutex;
+  std::vector<PageNumber> all_made;
+  const auto work = [&](uint64_t thread) {
+    std::mt19937_64 random(seed + thread);
+    std::vector<PageNumber> made;
+    while (std::chrono::steady_clock::now() < end && !HasFailure()) {
+      const uint64_t choice = random() % 100;
+      if (choice < 50)
+        Read(Choose(random, kPages), 0);
+      else if (choice < 90)
+        Change(Choose(random, kChanged));
+      else if (choice < 97)
+        Delete(kChanged + static_cast<PageNumber>(random() % 8));
+      else if (choice < 99)
+        made.push_back(Make());
+      else if (random() % 4 == 0)
+        Sync();
+    }
+    const std::scoped_lock lock(made_mutex);
+    all_made.insert(all_made.end(), made.begin(), made.end());
+  };
+  std::vector<std::thread> threads;
+  for (uint64_t thread = 0; thread < 4; ++thread) threads.emplace_back(work, thread);
+  for (std::thread& thread : threads) thread.join();
+  ExpectNothingLost();
+  std::sort(all_made.begin(), all_made.end());
+  for (size_t i = 0; i < all_made.size(); ++i) {
+    ASSERT_EQ(all_made[i], kPages + i);  // each number once
+    const os::Result<std::byte*> bytes = pool_->Get(all_made[i], Access::kPinned);
+    ASSERT_TRUE(bytes.ok());
+    EXPECT_EQ(VersionIn(*bytes, all_made[i]), 1u);
+    EXPECT_EQ(pool_->Put(*bytes, Access::kPinned, false), os::kSuccess);
+  }
+  const struct mpool_stat stat = pool_->Stats();
+  EXPECT_EQ(stat.gets, stat.hits + stat.misses);
+  EXPECT_EQ(stat.puts, stat.gets + stat.news - stat.deletes);
+  EXPECT_GT(stat.evictions, 0u);
+  EXPECT_LE(stat.frames, 64u + 8);  // what was in use at once, beyond the cache
+}
+
+// Threads that sync at once, while others read and evict: whoever returns, everything is durable.
+TEST_F(MpoolThreads, SyncsAtOnceAreBothComplete) {
+  Open(256);
+  for (int round = 0; round < 20; ++round) {
+    for (PageNumber page = 0; page < kChanged; page += 1 + page % 5) Change(page);
+    std::atomic<bool> done = false;
+    std::vector<std::thread> readers, syncers;
+    for (int i = 0; i < 2; ++i) {
+      readers.emplace_back([&, i] {
+        std::mt19937_64 random(static_cast<uint64_t>(i));
+        while (!done) Read(Choose(random, kPages), 0);
+      });
+      syncers.emplace_back([&] {
+        EXPECT_EQ(pool_->Sync(), os::kSuccess);
+        const std::vector<std::byte> synced = file_.synced();
+        for (PageNumber page = 0; page < kPages; ++page) {
+          const std::byte* const bytes = synced.data() + size_t{page} * kPageSize;
+          ASSERT_EQ(VersionIn(bytes, page), versions_[page].load());
+        }
+      });
+    }
+    for (std::thread& thread : syncers) thread.join();
+    done = true;
+    for (std::thread& thread : readers) thread.join();
+    EXPECT_EQ(pool_->Stats().dirty, 0u);
+  }
+  ExpectNothingLost();
+}
+
+// More threads than frames that can be locked: each call ends, with a page or with ENOMEM.
+TEST_F(MpoolThreads, AtTheLockLimitNobodyWaitsForEver) {
+  locker_.set_bytes_max(4 * 4096);
+  Open(8);
+  const uint64_t frames_bytes = pool_->Stats().frames * kPageSize;
+  ASSERT_GT(frames_bytes, 0u);
+  std::atomic<uint64_t> pinned = 0, refused = 0;
+  std::vector<std::thread> threads;
+  for (uint64_t thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&, thread] {
+      std::mt19937_64 random(thread);
+      for (int i = 0; i < 400; ++i) {
+        std::vector<std::byte*> held;
+        for (int j = 0; j < 16; ++j) {
+          const os::Result<std::byte*> bytes =
+              pool_->Get(static_cast<PageNumber>(random() % kPages), Access::kPinned);
+          if (!bytes.ok()) {
+            EXPECT_EQ(bytes.error(), os::Errno(ENOMEM));
+            ++refused;
+            break;
+          }
+          ++pinned;
+          held.push_back(*bytes);
+        }
+        for (std::byte* bytes : held) {
+          EXPECT_EQ(pool_->Put(bytes, Access::kPinned, random() % 2 == 0), os::kSuccess);
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GT(pinned, 0u);
+  EXPECT_GT(refused, 0u);
+  ExpectNothingLost();
+}
+
+}  // namespace
