@@ -1,0 +1,304 @@
+#include "cli/demo.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "cli/demo_file.h"
+#include "cli/touch.h"
+#include "mpool/mpool.h"
+#include "mpool/page_pool.h"
+#include "os/limits.h"
+#include "os/memory.h"
+#include "pinlock/mpin.h"
+
+namespace cli {
+namespace {
+
+// In perl-base, an essential package.
+constexpr char kDefaultPath[] = "/usr/bin/perl";
+constexpr uint32_t kPagesMin = 8;
+// Every so many-th page is changed.
+constexpr uint32_t kChangeStride = 10;
+
+// Prints a line whose end says whether its claim holds, and remembers if one did not.
+class Claims {
+ public:
+  void Check(const std::string& line, bool holds) {
+    absl::PrintF("     %-67s %s\n", line, holds ? "ok" : "FAILED");
+    all_hold_ = all_hold_ && holds;
+  }
+  bool all_hold() const { return all_hold_; }
+
+ private:
+  bool all_hold_ = true;
+};
+
+std::string Size(uint64_t bytes) {
+  constexpr uint64_t kKib = 1024;
+  if (bytes >= kKib * kKib * kKib)
+    return absl::StrFormat("%.1f GiB", static_cast<double>(bytes) / (kKib * kKib * kKib));
+  if (bytes >= kKib * kKib)
+    return absl::StrFormat("%.1f MiB", static_cast<double>(bytes) / (kKib * kKib));
+  return absl::StrFormat("%.1f KiB", static_cast<double>(bytes) / kKib);
+}
+
+// The last part of a long path, so that a line fits.
+std::string Shortened(const std::string& path) {
+  constexpr size_t kMost = 55;
+  return path.size() <= kMost ? path : absl::StrCat("...", path.substr(path.size() - kMost + 3));
+}
+
+bool IsChanged(mpool::PageNumber page) { return page % kChangeStride == 0; }
+
+class Demo {
+ public:
+  explicit Demo(DemoFile file) : file_(std::move(file)) {}
+
+  absl::Status Run();
+  bool all_hold() const { return claims_.all_hold(); }
+
+ private:
+  absl::StatusOr<std::unique_ptr<mpool::PagePool>> OpenPool() const {
+    return mpool::PagePool::Open(file_.descriptor.get(),
+                                 {.page_size = kPageBytes, .pages_max = file_.pages() / 4});
+  }
+  absl::Status ReadThroughPool();
+  absl::Status ChangePages();
+  absl::Status CompareLocks();
+  absl::Status PageOut();
+  // Each prints its row of the table and returns whether its claim holds.
+  absl::StatusOr<bool> PageOutMapping();
+  absl::StatusOr<bool> PageOutPool();
+  // Whether each page has the checksum that it should have, read through the pool.
+  absl::StatusOr<uint64_t> CountRightPages(mpool::PagePool& pool);
+  void PrintTouches(const char* name, uint64_t pages, const char* answer, uint64_t present,
+                    const TouchResult& touches);
+
+  DemoFile file_;
+  Claims claims_;
+};
+
+absl::Status Demo::ReadThroughPool() {
+  absl::StatusOr<std::unique_ptr<mpool::PagePool>> pool = OpenPool();
+  if (!pool.ok()) return pool.status();
+  std::vector<uint64_t> checksums;
+  checksums.reserve(file_.pages());
+  for (mpool::PageNumber page = 0; page < file_.pages(); ++page) {
+    const absl::StatusOr<mpool::PagePin> pin = (*pool)->Get(page);
+    if (!pin.ok()) return pin.status();
+    checksums.push_back(ChecksumOf(std::span(pin->bytes().data(), pin->bytes().size())));
+  }
+  const absl::StatusOr<struct mpool_stat> stats = (*pool)->stats();
+  if (!stats.ok()) return stats.status();
+  const uint64_t plain = ChecksumOf(file_.page_checksums);
+  const uint64_t pooled = ChecksumOf(checksums);
+  absl::PrintF("\n  1  Read every page through a pool with a quarter of them as its cache\n");
+  absl::PrintF("     plain read        checksum %016x\n", plain);
+  claims_.Check(absl::StrFormat("through the pool  checksum %016x", pooled), plain == pooled);
+  claims_.Check(
+      absl::StrFormat("frames locked     %u of %u; pages read %u, evicted %u", stats->frames_locked,
+                      stats->frames, stats->page_ins, stats->evictions),
+      stats->frames_locked == stats->frames && stats->frames > 0);
+  if (stats->frames < file_.pages() / 4) {
+    const os::ByteLimit limit = os::MemlockLimit();
+    absl::PrintF("     The lock limit of %s bounds the pool: %u pages were wanted.\n",
+                 limit.soft ? Size(*limit.soft) : "none", file_.pages() / 4);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> Demo::CountRightPages(mpool::PagePool& pool) {
+  uint64_t right = 0;
+  for (mpool::PageNumber page = 0; page < file_.pages(); ++page) {
+    const absl::StatusOr<mpool::PagePin> pin = pool.Get(page);
+    if (!pin.ok()) return pin.status();
+    const uint64_t checksum = ChecksumOf(std::span(pin->bytes().data(), pin->bytes().size()));
+    if (checksum == file_.page_checksums[page]) ++right;
+  }
+  return right;
+}
+
+absl::Status Demo::ChangePages() {
+  absl::StatusOr<std::unique_ptr<mpool::PagePool>> pool = OpenPool();
+  if (!pool.ok()) return pool.status();
+  uint32_t changed = 0;
+  uint32_t different = 0;
+  for (mpool::PageNumber page = 0; page < file_.pages(); ++page) {
+    if (!IsChanged(page)) continue;
+    absl::StatusOr<mpool::PagePin> pin = (*pool)->GetForWrite(page);
+    if (!pin.ok()) return pin.status();
+    for (std::byte& byte : pin->bytes()) byte = ~byte;
+    pin->MarkDirty();
+    const uint64_t checksum = ChecksumOf(std::span(pin->bytes().data(), pin->bytes().size()));
+    if (std::exchange(file_.page_checksums[page], checksum) != checksum) ++different;
+    ++changed;
+  }
+  if (absl::Status status = (*pool)->Sync(); !status.ok()) return status;
+  pool->reset();
+  absl::PrintF("\n  2  Change %u pages, sync, close the pool, open it again\n", changed);
+  pool = OpenPool();
+  if (!pool.ok()) return pool.status();
+  const absl::StatusOr<uint64_t> right = CountRightPages(**pool);
+  if (!right.ok()) return right.status();
+  claims_.Check(absl::StrFormat("pages as they should be: %u of %u", *right, file_.pages()),
+                *right == file_.pages() && different == changed);
+  return absl::OkStatus();
+}
+
+// How many bytes more than before are locked, after `lock` twice and `unlock` once on one page.
+template <typename Lock, typename Unlock>
+absl::StatusOr<int64_t> LockedAfterOneUnlock(Lock lock, Unlock unlock) {
+  const os::Result<uint64_t> before = os::LockedBytes();
+  const bool locked_twice = lock() && lock();  // NOLINT(misc-redundant-expression): two locks
+  if (!locked_twice || !unlock()) return absl::ErrnoToStatus(errno, "one page cannot be locked");
+  const os::Result<uint64_t> after = os::LockedBytes();
+  (void)unlock();
+  if (!before.ok() || !after.ok()) return absl::InternalError("/proc/self/status cannot be read");
+  return static_cast<int64_t>(*after) - static_cast<int64_t>(*before);
+}
+
+absl::Status Demo::CompareLocks() {
+  os::Memory& memory = os::RealMemory();
+  const os::Result<os::PageRange> page =
+      memory.Map(os::PageCount(1), os::Memory::Access::kReadWrite, os::Memory::Fork::kInherit);
+  if (!page.ok()) return absl::ErrnoToStatus(page.error().code(), "no memory for one page");
+  const size_t bytes = memory.page_size();
+  void* address = page->address(bytes);
+  const absl::StatusOr<int64_t> plain = LockedAfterOneUnlock(
+      [&] { return memory.Lock(*page).ok(); }, [&] { return memory.Unlock(*page).ok(); });
+  const absl::StatusOr<int64_t> nested = LockedAfterOneUnlock(
+      [&] { return mpin(address, bytes) == 0; }, [&] { return munpin(address, bytes) == 0; });
+  (void)memory.Unmap(*page);
+  if (!plain.ok()) return plain.status();
+  if (!nested.ok()) return nested.status();
+  absl::PrintF("\n  3  Two parts of a program lock the same page, and one of them unlocks it\n");
+  claims_.Check(absl::StrFormat(
+                    "mlock, mlock, munlock   %4d bytes still locked: it is gone for both", *plain),
+                *plain == 0);
+  claims_.Check(
+      absl::StrFormat("mpin,  mpin,  munpin    %4d bytes still locked: one pin is left", *nested),
+      *nested == static_cast<int64_t>(bytes));
+  return absl::OkStatus();
+}
+
+void Demo::PrintTouches(const char* name, uint64_t pages, const char* answer, uint64_t present,
+                        const TouchResult& touches) {
+  absl::PrintF("     %-15s %8d %9s %8d %8d %10.0f %10.0f\n", name, pages, answer, present,
+               touches.faults, touches.median_ns, touches.p999_ns);
+}
+
+// A plain mapping of the file, which the kernel may take away: and does.
+absl::StatusOr<bool> Demo::PageOutMapping() {
+  constexpr int kAttempts = 10;
+  os::Memory& memory = os::RealMemory();
+  const size_t bytes = size_t{file_.pages()} * kPageBytes;
+  const os::Result<std::span<const std::byte>> mapping = os::MapFile(file_.descriptor.get(), bytes);
+  if (!mapping.ok()) return absl::ErrnoToStatus(mapping.error().code(), "cannot map the file");
+  const os::PageRange pages = *os::PageRange::Covering(reinterpret_cast<uintptr_t>(mapping->data()),
+                                                       bytes, memory.page_size());
+  std::vector<const std::byte*> addresses;
+  for (size_t at = 0; at < bytes; at += kPageBytes) addresses.push_back(mapping->data() + at);
+  (void)TouchPages(addresses);
+  os::Result<os::PageCount> present = pages.count();
+  os::Errno answer;
+  // A page that another processor has just used may stay the first time.
+  for (int i = 0; i < kAttempts && present.ok() && present->value() > 0; ++i) {
+    answer = memory.PageOut(pages);
+    present = memory.CountPresent(pages);
+  }
+  if (!present.ok()) {
+    return absl::ErrnoToStatus(present.error().code(), "cannot read /proc/self/pagemap");
+  }
+  const TouchResult touches = TouchPages(addresses);
+  (void)memory.Unmap(pages);
+  PrintTouches("plain mapping", file_.pages(), answer.ok() ? "done" : answer.Name().c_str(),
+               present->value(), touches);
+  return answer.ok() && present->value() == 0;
+}
+
+absl::StatusOr<bool> Demo::PageOutPool() {
+  absl::StatusOr<std::unique_ptr<mpool::PagePool>> pool = OpenPool();
+  if (!pool.ok()) return pool.status();
+  // Pins as many pages as the pool has frames for: those at the file's end, which were read last.
+  if (absl::StatusOr<uint64_t> read = CountRightPages(**pool); !read.ok()) return read.status();
+  const absl::StatusOr<struct mpool_stat> stats = (*pool)->stats();
+  if (!stats.ok()) return stats.status();
+  std::vector<mpool::PagePin> pins;
+  std::vector<const std::byte*> addresses;
+  const uint32_t frames = std::min(static_cast<uint32_t>(stats->frames), file_.pages());
+  for (mpool::PageNumber page = file_.pages() - frames; page < file_.pages(); ++page) {
+    absl::StatusOr<mpool::PagePin> pin = (*pool)->Get(page);
+    if (!pin.ok()) return pin.status();
+    addresses.push_back(pin->bytes().data());
+    pins.push_back(*std::move(pin));
+  }
+  os::Memory& memory = os::RealMemory();
+  uint64_t refused = 0;
+  uint64_t present = 0;
+  for (const std::byte* address : addresses) {
+    const os::PageRange page = *os::PageRange::Covering(reinterpret_cast<uintptr_t>(address),
+                                                        kPageBytes, memory.page_size());
+    if (memory.PageOut(page) == os::Errno(EINVAL)) ++refused;
+    const os::Result<os::PageCount> there = memory.CountPresent(page);
+    if (there.ok() && *there == page.count()) ++present;
+  }
+  const TouchResult touches = TouchPages(addresses);
+  const bool all_refused = refused == pins.size();
+  PrintTouches("pool's frames", pins.size(), all_refused ? "EINVAL" : "done", present, touches);
+  return all_refused && present == pins.size() && touches.faults == 0;
+}
+
+absl::Status Demo::PageOut() {
+  absl::PrintF("\n  4  Tell the kernel to page them out (MADV_PAGEOUT), then touch every page\n");
+  absl::PrintF("     %-15s %8s %9s %8s %8s %10s %10s\n", "", "pages", "answer", "present", "faults",
+               "p50 ns", "p99.9 ns");
+  const absl::StatusOr<bool> mapping_lost_all = PageOutMapping();
+  if (!mapping_lost_all.ok()) return mapping_lost_all.status();
+  const absl::StatusOr<bool> pool_kept_all = PageOutPool();
+  if (!pool_kept_all.ok()) return pool_kept_all.status();
+  claims_.Check("the plain mapping lost every page", *mapping_lost_all);
+  claims_.Check("the pool kept every page, and touching them took no fault", *pool_kept_all);
+  return absl::OkStatus();
+}
+
+absl::Status Demo::Run() {
+  if (absl::Status status = ReadThroughPool(); !status.ok()) return status;
+  if (absl::Status status = ChangePages(); !status.ok()) return status;
+  if (absl::Status status = CompareLocks(); !status.ok()) return status;
+  return PageOut();
+}
+
+int Fail(const absl::Status& status) {
+  std::fflush(stdout);
+  absl::FPrintF(stderr, "mpool demo: %s\n", status.message());
+  return 1;
+}
+
+}  // namespace
+
+int RunDemo(const std::string& path) {
+  const std::string chosen = path.empty() ? kDefaultPath : path;
+  absl::StatusOr<DemoFile> file = CopyForDemo(chosen);
+  if (!file.ok()) return Fail(file.status());
+  if (file->pages() < kPagesMin) {
+    return Fail(absl::InvalidArgumentError(
+        absl::StrFormat("%s has %d bytes, and the demo needs a file of at least %d", chosen,
+                        file->bytes, kPagesMin * kPageBytes)));
+  }
+  absl::PrintF("mpool demo: on a copy of %s\n", Shortened(chosen));
+  absl::PrintF("            %s, %d pages of 4 KiB\n", Size(file->bytes), file->pages());
+  Demo demo(*std::move(file));
+  if (const absl::Status status = demo.Run(); !status.ok()) return Fail(status);
+  absl::PrintF("\n%s\n", demo.all_hold() ? "Every claim holds." : "NOT every claim holds.");
+  return demo.all_hold() ? 0 : 1;
+}
+
+}  // namespace cli

@@ -1,0 +1,144 @@
+// The program as a user meets it: exit codes, and what it prints where.
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+namespace {
+
+struct Outcome {
+  int exit_code = -1;
+  std::string out;
+  std::string err;
+};
+
+std::string Temporary(const std::string& name) {
+  const char* directory = std::getenv("TEST_TMPDIR");
+  return std::string(directory != nullptr ? directory : "/tmp") + "/" + name;
+}
+
+std::string Contents(const std::string& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+// Runs `mpool ARGUMENTS` with a shell, which reads `setup` first; $privilege runs it.
+Outcome RunMpool(const std::string& arguments, const std::string& setup = "") {
+  const std::string out = Temporary("out");
+  const std::string err = Temporary("err");
+  const std::string command = setup + " exec >" + out + " 2>" + err + " </dev/null; $privilege " +
+                              MPOOL_PROGRAM + " " + arguments;
+  const int status = std::system(command.c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, Contents(out), Contents(err)};
+}
+
+void ExpectFits80Columns(const std::string& text) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    EXPECT_LE(line.size(), 80u) << line;
+    EXPECT_TRUE(line.empty() || line.back() != ' ') << "[" << line << "]";
+  }
+}
+
+void WriteFile(const std::string& path, size_t bytes) {
+  std::ofstream file(path, std::ios::binary);
+  for (size_t i = 0; i < bytes; ++i) file.put(static_cast<char>(i * 7 + i / 4096));
+}
+
+TEST(MpoolDemo, ShowsThatEveryClaimHoldsOnTheDefaultFile) {
+  const Outcome demo = RunMpool("demo");
+  EXPECT_EQ(demo.exit_code, 0) << demo.out << demo.err;
+  EXPECT_EQ(demo.err, "");
+  EXPECT_NE(demo.out.find("Every claim holds."), std::string::npos) << demo.out;
+  EXPECT_EQ(demo.out.find("FAILED"), std::string::npos) << demo.out;
+  ExpectFits80Columns(demo.out);
+}
+
+TEST(MpoolDemo, WorksOnACopyAndLeavesTheFileAlone) {
+  const std::string path = Temporary("a file with a rather long name, and a tail that is no page");
+  WriteFile(path, 100 * 4096 + 123);
+  const std::string before = Contents(path);
+  const Outcome demo = RunMpool("demo '" + path + "'");
+  EXPECT_EQ(demo.exit_code, 0) << demo.out << demo.err;
+  EXPECT_NE(demo.out.find("100 pages"), std::string::npos) << demo.out;
+  EXPECT_EQ(Contents(path), before);
+  ExpectFits80Columns(demo.out);
+}
+
+// Takes the right to exceed the lock limit away from root; others do not have it, nor need they.
+constexpr char kWithoutPrivilege[] =
+    "drop='setpriv --bounding-set=-ipc_lock'; if $drop true 2>/dev/null; then privilege=$drop; fi;";
+
+TEST(MpoolDemo, WorksUnderALockLimitOf64KiB) {
+  const Outcome demo = RunMpool("demo", std::string("ulimit -l 64;") + kWithoutPrivilege);
+  EXPECT_EQ(demo.exit_code, 0) << demo.out << demo.err;
+  EXPECT_NE(demo.out.find("The lock limit of 64.0 KiB bounds the pool"), std::string::npos)
+      << demo.out;
+}
+
+TEST(MpoolDemo, SaysWhichLimitForbidsIt) {
+  const Outcome demo = RunMpool("demo", std::string("ulimit -l 0;") + kWithoutPrivilege);
+  EXPECT_EQ(demo.exit_code, 1) << demo.out << demo.err;
+  EXPECT_NE(demo.err.find("RLIMIT_MEMLOCK is 0"), std::string::npos) << demo.err;
+  EXPECT_NE(demo.err.find("cure"), std::string::npos) << demo.err;
+}
+
+TEST(MpoolDemo, SaysWhatIsWrongWithAFile) {
+  WriteFile(Temporary("small"), 4096);
+  const struct {
+    std::string argument;
+    const char* reason;
+  } cases[] = {{"/nonexistent/file", "No such file"},
+               {"/etc", "not a regular file"},
+               {"/dev/null", "not a regular file"},
+               {Temporary("small"), "needs a file of at least"}};
+  for (const auto& [argument, reason] : cases) {
+    const Outcome demo = RunMpool("demo " + argument);
+    EXPECT_EQ(demo.exit_code, 1) << argument;
+    EXPECT_NE(demo.err.find(argument), std::string::npos) << demo.err;
+    EXPECT_NE(demo.err.find(reason), std::string::npos) << demo.err;
+    EXPECT_EQ(demo.out, "");
+  }
+}
+
+TEST(Mpool, HelpListsTheCommands) {
+  for (const char* arguments : {"help", "--help", "-h"}) {
+    const Outcome help = RunMpool(arguments);
+    EXPECT_EQ(help.exit_code, 0) << arguments;
+    EXPECT_NE(help.out.find("demo"), std::string::npos) << help.out;
+    EXPECT_EQ(help.err, "");
+    ExpectFits80Columns(help.out);
+  }
+  const Outcome demo = RunMpool("help demo");
+  EXPECT_EQ(demo.exit_code, 0);
+  EXPECT_NE(demo.out.find("FILE"), std::string::npos) << demo.out;
+}
+
+TEST(Mpool, PrintsItsVersion) {
+  for (const char* arguments : {"--version", "-V"}) {
+    const Outcome version = RunMpool(arguments);
+    EXPECT_EQ(version.exit_code, 0);
+    EXPECT_EQ(version.out.rfind("mpool ", 0), 0u) << version.out;
+  }
+}
+
+TEST(Mpool, RefusesWrongUsageWithStatus2) {
+  for (const char* arguments : {"", "bogus", "demo a b", "demo --bogus", "help bogus"}) {
+    const Outcome refused = RunMpool(arguments);
+    EXPECT_EQ(refused.exit_code, 2) << arguments;
+    EXPECT_EQ(refused.out, "") << arguments;
+    EXPECT_NE(refused.err, "") << arguments;
+  }
+}
+
+TEST(Mpool, FailsWhenItsOutputCannotBeWritten) {
+  EXPECT_EQ(RunMpool("help >/dev/full").exit_code, 1);
+}
+
+}  // namespace
