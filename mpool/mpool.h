@@ -124,8 +124,8 @@ void *mpool_new(MPOOL *mp, pgno_t *pgnoaddr, unsigned int flags);
 /*
  * Pins a page and returns it, after reading it if it is not in the pool. Pins are counted: each
  * needs a put of its own. The pointer is good while the page is pinned. After the last put the page
- * stays as it is until this thread has asked for another one, unless another thread makes it go.
- * Returns NULL with errno:
+ * stays as it is until this thread has asked for another one, unless another thread makes it go,
+ * possibly with its memory. Returns NULL with errno:
  *
  *   EINVAL  the page is past the end; the file was truncated and no longer has it; or flags
  *   ENOMEM  every page in the pool is pinned, and the lock limit allows no more

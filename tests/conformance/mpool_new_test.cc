@@ -1,6 +1,5 @@
 // mpool(3), sentence by sentence: making and deleting pages, and what is past the end.
 
-#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>

@@ -13,7 +13,6 @@
 #include <set>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "mpool/internal/pool_core.h"
 
