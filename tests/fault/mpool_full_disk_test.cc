@@ -1,4 +1,4 @@
-// A pool on a file system that is full: one of its own, in namespaces where it may be mounted.
+// A pool on a file system that is full: one that it makes itself.
 
 #include <fcntl.h>
 #include <sched.h>
@@ -27,24 +27,48 @@ using test_support::StatOf;
 
 constexpr pgno_t kPageSize = 4096;
 
-// Runs the body in a child whose /tmp is a file system of `pages` pages, seen by nobody else.
-void OnSmallDisk(pgno_t pages, void (*body)(int fd)) {
+// A new tmpfs of `pages` pages, as a descriptor of its root: mounted nowhere, so nobody else sees
+// it and it is gone with its last descriptor. -1 with errno: it may not be made here.
+int MakeDisk(pgno_t pages) {
+  const int context = fsopen("tmpfs", FSOPEN_CLOEXEC);
+  if (context < 0) return -1;
+  const std::string size = std::to_string(pages * kPageSize);
+  int disk = -1;
+  if (fsconfig(context, FSCONFIG_SET_STRING, "size", size.c_str(), 0) == 0 &&
+      fsconfig(context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0) {
+    disk = fsmount(context, FSMOUNT_CLOEXEC, 0);
+  }
+  close(context);
+  return disk;
+}
+
+int OpenOn(int disk, const char* name) {
+  return openat(disk, name, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+}
+
+// Runs the body with a file system of `pages` pages and a file on it for the pool. Who has not the
+// privilege to make one has it in namespaces of their own, where these are allowed.
+void OnSmallDisk(pgno_t pages, void (*body)(int disk, int fd)) {
+  const auto run = [&](int disk) {
+    ASSERT_GE(disk, 0) << std::strerror(errno);
+    const int fd = OpenOn(disk, "pool");
+    ASSERT_GE(fd, 0) << std::strerror(errno);
+    body(disk, fd);
+    close(fd);
+    close(disk);
+  };
+  if (const int disk = MakeDisk(pages); disk >= 0) {
+    run(disk);
+    return;
+  }
   ChildOptions options;
   options.namespaces = CLONE_NEWUSER | CLONE_NEWNS;
-  test_support::RunInChild(options, [&] {
-    ASSERT_EQ(mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0) << std::strerror(errno);
-    const std::string size = "size=" + std::to_string(pages * kPageSize);
-    ASSERT_EQ(mount("small", "/tmp", "tmpfs", 0, size.c_str()), 0) << std::strerror(errno);
-    const int fd = open("/tmp/pool", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-    ASSERT_GE(fd, 0) << std::strerror(errno);
-    body(fd);
-    close(fd);
-  });
+  test_support::RunInChild(options, [&] { run(MakeDisk(pages)); });
 }
 
 TEST(MpoolFullDisk, SyncIsENOSPCAndWhatDoesNotFitStaysDirtyUntilThereIsRoom) {
-  OnSmallDisk(16, [](int fd) {
-    const int filler = open("/tmp/filler", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+  OnSmallDisk(16, [](int disk, int fd) {
+    const int filler = OpenOn(disk, "filler");
     ASSERT_EQ(ftruncate(filler, 0), 0);
     const std::string block(8 * kPageSize, 'f');
     ASSERT_EQ(write(filler, block.data(), block.size()), static_cast<ssize_t>(block.size()));
@@ -65,7 +89,7 @@ TEST(MpoolFullDisk, SyncIsENOSPCAndWhatDoesNotFitStaysDirtyUntilThereIsRoom) {
 }
 
 TEST(MpoolFullDisk, APageThatMustGoAndDoesNotFitIsENOSPCAndNothingIsLost) {
-  OnSmallDisk(4, [](int fd) {
+  OnSmallDisk(4, [](int, int fd) {
     const Pool pool(mpool_open(nullptr, fd, kPageSize, 2));
     ASSERT_NE(pool, nullptr) << mpool_error();
     ASSERT_EQ(mpool_set_eof(pool.get(), MPOOL_EOF_ZERO), 0);
