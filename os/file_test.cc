@@ -16,7 +16,7 @@
 #include <set>
 #include <string>
 
-#include "os/child_process.h"
+#include "tests/support/child.h"
 
 namespace os {
 namespace {
@@ -130,13 +130,12 @@ TEST(DescriptorFile, APartMayBeWrittenBeforeAnError) {
   const TemporaryDirectory directory;
   const OwnedDescriptor descriptor = directory.Open("f", O_RDWR | O_CREAT);
   const auto file = BorrowFile(descriptor.get());
-  EXPECT_EQ(testing::RunInChild([&] {
-              const rlimit limit{10, 10};
-              if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return 1;
-              (void)std::signal(SIGXFSZ, SIG_IGN);
-              return Write(*file, "0123456789abc", 0) == Errno(EFBIG) ? 0 : 2;
-            }),
-            0);
+  test_support::RunInChild([&] {
+    const rlimit limit{10, 10};
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0) << Errno::Last().Name();
+    (void)std::signal(SIGXFSZ, SIG_IGN);
+    EXPECT_EQ(Write(*file, "0123456789abc", 0), Errno(EFBIG));
+  });
   EXPECT_EQ(*file->Size(), 10u);
 }
 

@@ -11,8 +11,8 @@
 #include <string>
 #include <string_view>
 
-#include "os/child_process.h"
 #include "os/memory.h"
+#include "tests/support/child.h"
 
 namespace os {
 namespace {
@@ -46,13 +46,15 @@ TEST(MemlockLimit, AgreesWithProc) {
 }
 
 TEST(MemlockLimit, IsReadAnew) {
-  EXPECT_EQ(testing::RunInChild([] {
-              if (!testing::SetMemlockLimit(12345).ok()) return 1;
-              if (MemlockLimit().soft != 12345) return 2;
-              if (!testing::SetMemlockLimit(0).ok()) return 3;
-              return MemlockLimit().soft == 0 ? 0 : 4;
-            }),
-            0);
+  test_support::RunInChild([] {
+    rlimit limit{};
+    ASSERT_EQ(getrlimit(RLIMIT_MEMLOCK, &limit), 0);
+    for (const rlim_t bytes : {12345u, 0u}) {
+      limit.rlim_cur = bytes;
+      ASSERT_EQ(setrlimit(RLIMIT_MEMLOCK, &limit), 0) << Errno::Last().Name();
+      EXPECT_EQ(MemlockLimit().soft, bytes);
+    }
+  });
 }
 
 TEST(LockedBytes, GrowsByExactlyWhatIsLocked) {
@@ -72,29 +74,27 @@ TEST(LockedBytes, GrowsByExactlyWhatIsLocked) {
 TEST(LockedBytes, IsZeroInANewChild) {
   const PageRange pages = Map(1);
   ASSERT_EQ(memory().Lock(pages), kSuccess);
-  EXPECT_EQ(testing::RunInChild([] { return *LockedBytes() == 0 ? 0 : 1; }), 0);
+  test_support::RunInChild([] { EXPECT_EQ(*LockedBytes(), 0u); });
   ASSERT_EQ(memory().Unmap(pages), kSuccess);
 }
 
 TEST(ClaimsLockCapability, IsGoneOnceDropped) {
   ASSERT_TRUE(ClaimsLockCapability().ok());
-  EXPECT_EQ(testing::RunInChild([] {
-              if (!testing::DropLockPrivilege().ok()) return 1;
-              return *ClaimsLockCapability() ? 2 : 0;
-            }),
-            0);
+  test_support::RunInChild({.drop_privilege = true}, [] { EXPECT_FALSE(*ClaimsLockCapability()); });
 }
 
 // Who holds the capability where it is worth something has no limit; the reverse need not be true.
 TEST(ClaimsLockCapability, IsWorthSomethingInTheInitialNamespaceAlone) {
-  EXPECT_EQ(testing::RunInChild([] {
-              const bool privileged = *ClaimsLockCapability() && *InInitialUserNamespace();
-              if (!testing::SetMemlockLimit(0).ok()) return 1;
-              const bool allowed = memory().CheckLockLimit(PageCount(1)).ok();
-              if (privileged && !allowed) return 2;
-              return allowed && !*ClaimsLockCapability() ? 3 : 0;
-            }),
-            0);
+  test_support::RunInChild({.memlock_bytes = 0}, [] {
+    const bool claimed = *ClaimsLockCapability();
+    const bool allowed = memory().CheckLockLimit(PageCount(1)).ok();
+    if (claimed && *InInitialUserNamespace()) {
+      EXPECT_TRUE(allowed);
+    }
+    if (!claimed) {
+      EXPECT_FALSE(allowed);
+    }
+  });
 }
 
 TEST(MaxMappings, IsWhatTheKernelSays) {

@@ -3,15 +3,16 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <functional>
 #include <memory>
 #include <string>
 
-#include "os/child_process.h"
 #include "os/fake_memory.h"
 #include "os/memory.h"
+#include "tests/support/child.h"
 
 namespace os {
 namespace {
@@ -29,8 +30,8 @@ class Subject {
   // A shared mapping of a file of the first `in_file` pages.
   virtual PageRange MapFile(PageCount count, PageCount in_file) = 0;
   virtual void SetLockLimit(PageCount limit) = 0;
-  // Runs `body` without privilege, with nothing locked yet. 0: it returned 0.
-  virtual int RunUnprivileged(const std::function<int()>& body) = 0;
+  // Runs `body` without privilege, with nothing locked yet. Its failures are those of the test.
+  virtual void RunUnprivileged(const std::function<void()>& body) = 0;
 };
 
 class KernelSubject final : public Subject {
@@ -55,15 +56,14 @@ class KernelSubject final : public Subject {
   }
 
   void SetLockLimit(PageCount limit) override {
-    (void)testing::SetMemlockLimit(limit.bytes(memory().page_size()));
+    rlimit bytes{};
+    ASSERT_EQ(getrlimit(RLIMIT_MEMLOCK, &bytes), 0);
+    bytes.rlim_cur = limit.bytes(memory().page_size());
+    ASSERT_EQ(setrlimit(RLIMIT_MEMLOCK, &bytes), 0) << Errno::Last().Name();
   }
 
-  int RunUnprivileged(const std::function<int()>& body) override {
-    return testing::RunInChild([&body] {
-      if (!testing::DropLockPrivilege().ok()) return 254;
-      const int failed_step = body();
-      return ::testing::Test::HasFailure() ? 253 : failed_step;
-    });
+  void RunUnprivileged(const std::function<void()>& body) override {
+    test_support::RunInChild({.drop_privilege = true}, body);
   }
 };
 
@@ -79,7 +79,7 @@ class FakeSubject final : public Subject {
   }
 
   void SetLockLimit(PageCount limit) override { fake_.set_lock_limit(limit); }
-  int RunUnprivileged(const std::function<int()>& body) override { return body(); }
+  void RunUnprivileged(const std::function<void()>& body) override { body(); }
 
  private:
   testing::FakeMemory fake_;
@@ -394,79 +394,85 @@ TEST_P(MemoryContract, MappingAtOfAFileNamesIt) {
   EXPECT_EQ(memory().Unmap(pages), kSuccess);
 }
 
-// ---- The lock limit. The body may run in a child: it returns the number of the step that failed.
+// ---- The lock limit. The body may run in a child.
 
 TEST_P(MemoryContract, CheckLockLimitIsExact) {
-  EXPECT_EQ(subject_->RunUnprivileged([this] {
+  subject_->RunUnprivileged([this] {
     const PageRange pages = Map(8);
     subject_->SetLockLimit(PageCount(8));
     for (uint64_t held = 0; held <= 8; ++held) {
-      if (!memory().Lock(Part(pages, 0, held)).ok()) return 1;
+      ASSERT_EQ(memory().Lock(Part(pages, 0, held)), kSuccess);
       for (uint64_t more = 0; more <= 10; ++more) {
-        const Errno expected = more <= 8 - held ? kSuccess : Errno(ENOMEM);
-        if (!(memory().CheckLockLimit(PageCount(more)) == expected)) return 2;
+        EXPECT_EQ(memory().CheckLockLimit(PageCount(more)),
+                  more <= 8 - held ? kSuccess : Errno(ENOMEM))
+            << more << " on top of " << held;
       }
     }
     const uint64_t wraps = SIZE_MAX / memory().page_size() + 1;
     for (const uint64_t more : {wraps - 1, wraps, wraps + 1, UINT64_MAX}) {
-      if (!(memory().CheckLockLimit(PageCount(more)) == Errno(ENOMEM))) return 3;
+      EXPECT_EQ(memory().CheckLockLimit(PageCount(more)), Errno(ENOMEM)) << more;
     }
-    return memory().Unlock(pages).ok() && memory().CheckLockLimit(PageCount(8)).ok() ? 0 : 4;
-  }),
-            0);
+    EXPECT_EQ(memory().Unlock(pages), kSuccess);
+    EXPECT_EQ(memory().CheckLockLimit(PageCount(8)), kSuccess);
+  });
 }
 
 TEST_P(MemoryContract, LockBeyondTheLimitTouchesNothing) {
-  EXPECT_EQ(subject_->RunUnprivileged([this] {
+  subject_->RunUnprivileged([this] {
     const PageRange pages = Map(9);
     subject_->SetLockLimit(PageCount(8));
-    if (!(memory().Lock(pages) == Errno(ENOMEM))) return 1;
-    if (AreLocked(pages) || Present(pages) != 0) return 2;
-    if (!memory().Lock(Part(pages, 0, 8)).ok()) return 3;
-    if (!memory().Lock(Part(pages, 2, 6)).ok()) return 4;  // not charged a second time
-    if (!(memory().Lock(Part(pages, 8, 1)) == Errno(ENOMEM))) return 5;
-    if (!(memory().Lock(pages) == Errno(ENOMEM))) return 6;
-    return IsLocked(Part(pages, 8, 1).begin()) ? 7 : 0;
-  }),
-            0);
+    EXPECT_EQ(memory().Lock(pages), Errno(ENOMEM));
+    EXPECT_FALSE(AreLocked(pages));
+    EXPECT_EQ(Present(pages), 0u);
+    EXPECT_EQ(memory().Lock(Part(pages, 0, 8)), kSuccess);
+    EXPECT_EQ(memory().Lock(Part(pages, 2, 6)), kSuccess);  // not charged a second time
+    EXPECT_EQ(memory().Lock(Part(pages, 8, 1)), Errno(ENOMEM));
+    EXPECT_EQ(memory().Lock(pages), Errno(ENOMEM));
+    EXPECT_FALSE(IsLocked(Part(pages, 8, 1).begin()));
+  });
 }
 
 TEST_P(MemoryContract, HalfDoneLocksAreCharged) {
-  EXPECT_EQ(subject_->RunUnprivileged([this] {
+  subject_->RunUnprivileged([this] {
     const PageRange hole = Map(6);
     const PageRange none = Map(4, Access::kNone);
     const PageRange file = subject_->MapFile(PageCount(3), PageCount(1));
-    if (!memory().Unmap(Part(hole, 3, 1)).ok()) return 1;
+    ASSERT_EQ(memory().Unmap(Part(hole, 3, 1)), kSuccess);
     subject_->SetLockLimit(PageCount(16));
-    const auto left = [this](uint64_t pages) {
-      return memory().CheckLockLimit(PageCount(pages)).ok() &&
-             memory().CheckLockLimit(PageCount(pages + 1)) == Errno(ENOMEM);
+    const auto expect_left = [this](uint64_t pages) {
+      EXPECT_EQ(memory().CheckLockLimit(PageCount(pages)), kSuccess) << pages;
+      EXPECT_EQ(memory().CheckLockLimit(PageCount(pages + 1)), Errno(ENOMEM)) << pages;
     };
-    if (!left(16)) return 2;
-    if (memory().Lock(hole).ok() || !left(13)) return 3;
-    if (memory().Lock(none).ok() || !left(9)) return 4;
-    if (memory().Lock(file).ok() || !left(6)) return 5;
-    if (memory().Unlock(hole).ok() || !left(9)) return 6;
-    if (!memory().Unmap(file).ok() || !left(12)) return 7;
-    if (!memory().Decommit(Part(none, 0, 1)).ok() || !left(13)) return 8;
-    return memory().Unlock(none).ok() && left(16) ? 0 : 9;
-  }),
-            0);
+    expect_left(16);
+    EXPECT_NE(memory().Lock(hole), kSuccess);
+    expect_left(13);
+    EXPECT_NE(memory().Lock(none), kSuccess);
+    expect_left(9);
+    EXPECT_NE(memory().Lock(file), kSuccess);
+    expect_left(6);
+    EXPECT_NE(memory().Unlock(hole), kSuccess);
+    expect_left(9);
+    EXPECT_EQ(memory().Unmap(file), kSuccess);
+    expect_left(12);
+    EXPECT_EQ(memory().Decommit(Part(none, 0, 1)), kSuccess);
+    expect_left(13);
+    EXPECT_EQ(memory().Unlock(none), kSuccess);
+    expect_left(16);
+  });
 }
 
 TEST_P(MemoryContract, WithoutALimitToSpeakOfLockIsForbidden) {
-  EXPECT_EQ(subject_->RunUnprivileged([this] {
+  subject_->RunUnprivileged([this] {
     const PageRange pages = Map(4);
-    if (!memory().Lock(Part(pages, 0, 2)).ok()) return 1;
+    ASSERT_EQ(memory().Lock(Part(pages, 0, 2)), kSuccess);
     subject_->SetLockLimit(PageCount(0));
-    if (!(memory().CheckLockLimit(PageCount(1)) == Errno(EPERM))) return 2;
-    if (!(memory().Lock(Part(pages, 2, 1)) == Errno(EPERM))) return 3;
-    if (!(memory().Lock(Part(pages, 0, 2)) == Errno(EPERM))) return 4;  // nested
-    if (!AreLocked(Part(pages, 0, 2))) return 5;
-    if (!memory().Unlock(pages).ok()) return 6;
-    return AreLocked(pages) ? 7 : 0;
-  }),
-            0);
+    EXPECT_EQ(memory().CheckLockLimit(PageCount(1)), Errno(EPERM));
+    EXPECT_EQ(memory().Lock(Part(pages, 2, 1)), Errno(EPERM));
+    EXPECT_EQ(memory().Lock(Part(pages, 0, 2)), Errno(EPERM));  // nested
+    EXPECT_TRUE(AreLocked(Part(pages, 0, 2)));
+    EXPECT_EQ(memory().Unlock(pages), kSuccess);
+    EXPECT_FALSE(AreLocked(pages));
+  });
 }
 
 }  // namespace

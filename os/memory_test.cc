@@ -14,9 +14,9 @@
 #include <fstream>
 #include <string>
 
-#include "os/child_process.h"
 #include "os/fault_count.h"
 #include "os/limits.h"
+#include "tests/support/child.h"
 
 namespace os {
 namespace {
@@ -198,16 +198,15 @@ TEST(RealMemory, AChildInheritsACopyWipedPagesOrAHole) {
   for (const ScopedPages* memory : {&copied, &wiped, &omitted}) {
     std::memset(memory->data(), 0x5a, 2 * kPage);
   }
-  EXPECT_EQ(testing::RunInChild([&] {
-              if (copied.FirstByte(1) != 0x5a) return 1;
-              if (wiped.FirstByte(0) != 0 || wiped.FirstByte(1) != 0) return 2;
-              const auto mapping = RealMemory().MappingAt(omitted.pages().begin());
-              if (!mapping.ok()) return 3;
-              if (*mapping && (*mapping)->pages.contains(omitted.pages().begin())) return 4;
-              copied.FirstByte(0) = wiped.FirstByte(0) = 1;  // its own
-              return 0;
-            }),
-            0);
+  test_support::RunInChild([&] {
+    EXPECT_EQ(copied.FirstByte(1), 0x5a);
+    EXPECT_EQ(wiped.FirstByte(0), 0);
+    EXPECT_EQ(wiped.FirstByte(1), 0);
+    const auto mapping = RealMemory().MappingAt(omitted.pages().begin());
+    ASSERT_TRUE(mapping.ok()) << mapping.error().Name();
+    EXPECT_FALSE(*mapping && (*mapping)->pages.contains(omitted.pages().begin()));
+    copied.FirstByte(0) = wiped.FirstByte(0) = 1;  // its own
+  });
   for (const ScopedPages* memory : {&copied, &wiped, &omitted}) {
     EXPECT_EQ(memory->FirstByte(0), 0x5a);
     EXPECT_EQ(memory->FirstByte(1), 0x5a);
@@ -217,14 +216,13 @@ TEST(RealMemory, AChildInheritsACopyWipedPagesOrAHole) {
 TEST(RealMemory, AChildHoldsNoLocks) {
   const ScopedPages memory(4);
   ASSERT_EQ(RealMemory().Lock(memory.pages()), kSuccess);
-  EXPECT_EQ(testing::RunInChild([&] {
-              if (*LockedBytes() != 0) return 1;
-              if (!RealMemory().PageOut(memory.pages()).ok()) return 2;
-              // What it asks of /proc is about itself, not about its parent.
-              if (!RealMemory().Lock(memory.Part(0, 1)).ok()) return 3;
-              return *LockedBytes() == kPage ? 0 : 4;
-            }),
-            0);
+  test_support::RunInChild([&] {
+    EXPECT_EQ(*LockedBytes(), 0u);
+    EXPECT_EQ(RealMemory().PageOut(memory.pages()), kSuccess);
+    // What it asks of /proc is about itself, not about its parent.
+    EXPECT_EQ(RealMemory().Lock(memory.Part(0, 1)), kSuccess);
+    EXPECT_EQ(*LockedBytes(), kPage);
+  });
   EXPECT_EQ(RealMemory().PageOut(memory.pages()), Errno(EINVAL));
 }
 

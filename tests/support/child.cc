@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <exception>
 #include <sstream>
 #include <string>
 
@@ -73,8 +74,15 @@ pid_t Fork(const ChildOptions& options) {
   {
     const testing::ScopedFakeTestPartResultReporter reporter(
         testing::ScopedFakeTestPartResultReporter::INTERCEPT_ALL_THREADS, &results);
-    Restrict(options, user, group);
-    if (results.size() == 0) body();
+    // Nothing may unwind into the caller's frames: the child would go on with the parent's tests.
+    try {
+      Restrict(options, user, group);
+      if (results.size() == 0) body();
+    } catch (const std::exception& error) {
+      ADD_FAILURE() << "the child threw: " << error.what();
+    } catch (...) {
+      ADD_FAILURE() << "the child threw what is not a std::exception";
+    }
   }
   int status = kPassed;
   std::ostringstream text;

@@ -28,8 +28,9 @@ struct ChildOptions {
 // Runs `body` in a child, without capabilities and under a lock limit of `memlock_bytes`.
 ChildOptions Limited(uint64_t memlock_bytes);
 
-// Forks, runs `body` in the child and waits for it. A child that dies by a signal, or is not done
-// after a minute, fails the test. The child ends at once: no destructor outside of `body` runs.
+// Forks, runs `body` in the child and waits for it. A child that throws, dies by a signal or is not
+// done after a minute fails the test. The child ends at once: no destructor outside of `body` runs.
+// Test::HasFailure() in `body` does not see the failures of `body`: they are kept for the caller.
 void RunInChild(const ChildOptions& options, const std::function<void()>& body);
 inline void RunInChild(const std::function<void()>& body) { RunInChild(ChildOptions(), body); }
 
