@@ -88,6 +88,14 @@ Errno FakeMemory::CheckLockLimit(PageCount more) const {
   return CheckLimit(more);
 }
 
+Errno FakeMemory::CheckMapped(PageRange pages) const {
+  LatchHolder holder(latch_);
+  for (PageNumber page = pages.begin(); page < pages.end(); page = page + PageCount(1)) {
+    if (space_.Find(page) == nullptr) return Errno(ENOMEM);
+  }
+  return kSuccess;
+}
+
 Errno FakeMemory::Populate(PageRange pages) {
   LatchHolder holder(latch_);
   return space_.MakeResident(pages);

@@ -47,6 +47,7 @@ class FakeMemory final : public Memory {
   Errno Lock(PageRange pages) override;
   Errno Unlock(PageRange pages) override;
   Errno CheckLockLimit(PageCount more) const override;
+  Errno CheckMapped(PageRange pages) const override;
   Errno Populate(PageRange pages) override;
   Errno PageOut(PageRange pages) override;
   Result<PageCount> CountPresent(PageRange pages) const override;

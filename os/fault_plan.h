@@ -32,6 +32,7 @@ class FaultPlan {
     kUnmap,
     kLock,
     kUnlock,
+    kCheckMapped,
     kPopulate,
     kPageOut,
     kCheckLimit,

@@ -51,6 +51,11 @@ Errno FaultyMemory::CheckLockLimit(PageCount more) const {
   return memory_.CheckLockLimit(more);
 }
 
+Errno FaultyMemory::CheckMapped(PageRange pages) const {
+  if (const Errno error = plan_.Next(Kind::kCheckMapped); !error.ok()) return error;
+  return memory_.CheckMapped(pages);
+}
+
 Errno FaultyMemory::Populate(PageRange pages) {
   if (const Errno error = plan_.Next(Kind::kPopulate); !error.ok()) return error;
   return memory_.Populate(pages);

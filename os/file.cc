@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 #include <utility>
 
 namespace os {
@@ -86,7 +87,9 @@ class RealFile final : public File {
 
 }  // namespace
 
-std::unique_ptr<File> BorrowFile(int descriptor) { return std::make_unique<RealFile>(descriptor); }
+std::unique_ptr<File> BorrowFile(int descriptor) {
+  return std::unique_ptr<File>(new (std::nothrow) RealFile(descriptor));
+}
 
 Result<DescriptorTraits> TraitsOf(int descriptor) {
   const int flags = fcntl(descriptor, F_GETFL);

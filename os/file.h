@@ -38,7 +38,8 @@ class File {
   virtual Errno Sync() = 0;
 };
 
-// A File over a descriptor that the caller keeps, and keeps open for the File's life.
+// A File over a descriptor that the caller keeps, and keeps open for the File's life. Null: no
+// memory.
 std::unique_ptr<File> BorrowFile(int descriptor);
 
 // What a descriptor is good for.

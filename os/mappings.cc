@@ -3,10 +3,12 @@
 #include <linux/types.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <cctype>
 #include <charconv>
 #include <climits>
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -47,18 +49,42 @@ bool Consume(std::string_view& text, uint64_t& value, int base, char separator) 
   return true;
 }
 
-// The file's length, if the path still leads to the file that is mapped.
-std::optional<uint64_t> FileBytes(const std::string& path, uint64_t inode) {
+// A file by its device and number there.
+struct FileIdentity {
+  uint64_t device_major;
+  uint64_t device_minor;
+  uint64_t inode;
+};
+
+// The length of the file that the path leads to, if it is this one. Some file systems (btrfs,
+// overlayfs) give stat(2) another device than the list of mappings shows, which leaves only the
+// number.
+std::optional<uint64_t> BytesIfSame(const std::string& path, const FileIdentity& identity,
+                                    bool by_device) {
   struct stat status;
-  if (path.empty() || stat(path.c_str(), &status) != 0) return std::nullopt;
-  if (status.st_ino != inode || !S_ISREG(status.st_mode)) return std::nullopt;
+  if (stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
+  const bool same_device = major(status.st_dev) == identity.device_major &&
+                           minor(status.st_dev) == identity.device_minor;
+  if (status.st_ino != identity.inode || (by_device && !same_device)) return std::nullopt;
   return static_cast<uint64_t>(status.st_size);
+}
+
+// The file's length, if the path still leads to the file that is mapped, or a descriptor of this
+// process does: a memfd and an unlinked file have no path.
+std::optional<uint64_t> FileBytes(const std::string& path, const FileIdentity& identity) {
+  if (const std::optional<uint64_t> bytes = BytesIfSame(path, identity, false)) return bytes;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it("/proc/self/fd", error), end; !error && it != end;
+       it.increment(error)) {
+    if (const auto bytes = BytesIfSame(it->path(), identity, true)) return bytes;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
 
 std::optional<Mapping> ParseMapsLine(std::string_view line, size_t page_size) {
-  uint64_t begin = 0, end = 0, offset = 0, major = 0, minor = 0, inode = 0;
+  uint64_t begin = 0, end = 0, offset = 0, device_major = 0, device_minor = 0, inode = 0;
   if (!Consume(line, begin, 16, '-') || !Consume(line, end, 16, ' ')) return std::nullopt;
   if (line.size() < 5 || line[4] != ' ') return std::nullopt;
   Mapping mapping;
@@ -68,8 +94,8 @@ std::optional<Mapping> ParseMapsLine(std::string_view line, size_t page_size) {
   mapping.executable = line[2] == 'x';
   mapping.shared = line[3] == 's';
   line.remove_prefix(5);
-  if (!Consume(line, offset, 16, ' ') || !Consume(line, major, 16, ':') ||
-      !Consume(line, minor, 16, ' ')) {
+  if (!Consume(line, offset, 16, ' ') || !Consume(line, device_major, 16, ':') ||
+      !Consume(line, device_minor, 16, ' ')) {
     return std::nullopt;
   }
   const auto [rest, error] = std::from_chars(line.data(), line.data() + line.size(), inode);
@@ -80,7 +106,7 @@ std::optional<Mapping> ParseMapsLine(std::string_view line, size_t page_size) {
   mapping.file_offset = offset;
   if (mapping.file_backed) {
     mapping.file_path = std::string(line);
-    mapping.file_bytes = FileBytes(mapping.file_path, inode);
+    mapping.file_bytes = FileBytes(mapping.file_path, {device_major, device_minor, inode});
   }
   return mapping;
 }
@@ -123,7 +149,8 @@ Result<std::optional<Mapping>> FindMapping(PageNumber page, size_t page_size) {
   mapping.file_offset = query.file_offset;
   if (mapping.file_backed) {
     mapping.file_path = name;
-    mapping.file_bytes = FileBytes(mapping.file_path, query.inode);
+    mapping.file_bytes =
+        FileBytes(mapping.file_path, {query.device_major, query.device_minor, query.inode});
   }
   return std::optional<Mapping>(std::move(mapping));
 }

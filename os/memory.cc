@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <new>
 
 #include "os/file.h"
 #include "os/mappings.h"
@@ -43,13 +44,17 @@ class KernelMemory final : public Memory {
     const uint64_t unit = alignment.value();
     const PageNumber aligned((begin.value() + unit - 1) / unit * unit);
     const PageRange wanted(aligned, count);
+    // What is left of the mapping: only that may be unmapped again, as other threads map too.
+    PageRange left(begin, count + slack);
     Errno error = Unmap(PageRange(begin, wanted.begin()));
-    if (error.ok()) error = Unmap(PageRange(wanted.end(), begin + count + slack));
+    if (error.ok()) left = PageRange(wanted.begin(), left.end());
+    if (error.ok()) error = Unmap(PageRange(wanted.end(), left.end()));
+    if (error.ok()) left = wanted;
     if (error.ok() && fork != Fork::kInherit) {
       error = Advise(wanted, fork == Fork::kWipe ? MADV_WIPEONFORK : MADV_DONTFORK);
     }
     if (error.ok()) return wanted;
-    (void)munmap(address, bytes);  // over holes too
+    (void)Unmap(left);
     return error;
   }
 
@@ -96,6 +101,12 @@ class KernelMemory final : public Memory {
     return error == Errno(EINVAL) ? kSuccess : error;
   }
 
+  // MS_ASYNC has had no effect since Linux 2.6.19, but the range is checked.
+  Errno CheckMapped(PageRange pages) const override {
+    if (pages.empty()) return kSuccess;
+    return FromCall(msync(pages.address(page_size()), pages.bytes(page_size()), MS_ASYNC));
+  }
+
   Errno Populate(PageRange pages) override { return Advise(pages, MADV_POPULATE_READ); }
   Errno PageOut(PageRange pages) override { return Advise(pages, MADV_PAGEOUT); }
 
@@ -104,6 +115,7 @@ class KernelMemory final : public Memory {
     Result<OwnedDescriptor> pagemap = OpenForReading("/proc/self/pagemap");
     if (!pagemap.ok()) return pagemap.error();
     const std::unique_ptr<File> file = BorrowFile(pagemap->get());
+    if (file == nullptr) return Errno(ENOMEM);
     constexpr uint64_t kPresent = uint64_t{1} << 63;
     std::array<uint64_t, 1024> entries;
     uint64_t present = 0;
@@ -122,7 +134,11 @@ class KernelMemory final : public Memory {
   }
 
   Result<std::optional<Mapping>> MappingAt(PageNumber page) const override {
-    return FindMapping(page, page_size());
+    try {
+      return FindMapping(page, page_size());
+    } catch (const std::bad_alloc&) {
+      return Errno(ENOMEM);
+    }
   }
 
  private:

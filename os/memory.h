@@ -86,6 +86,10 @@ class Memory {
   // counts exactly where it is real, and changes nothing.
   virtual Errno CheckLockLimit(PageCount more) const = 0;
 
+  // Whether every page of the range is mapped: 0, or ENOMEM. Changes nothing, and needs neither
+  // memory nor /proc.
+  virtual Errno CheckMapped(PageRange pages) const = 0;
+
   // Reads the range in for reading, without locking it; a first write may fault again. ENOMEM: a
   // hole. EINVAL: an inaccessible page, or one of a kind that is never locked. EFAULT: a page past
   // the end of its file, or one that its file system could not provide.

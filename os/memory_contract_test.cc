@@ -329,6 +329,20 @@ TEST_P(MemoryContract, DecommitGivesMemoryAndLocksBack) {
   EXPECT_EQ(memory().Decommit(pages), Errno(ENOMEM));
 }
 
+TEST_P(MemoryContract, CheckMappedFindsAHoleAndChangesNothing) {
+  const PageRange pages = Map(5);
+  EXPECT_EQ(memory().CheckMapped(pages), kSuccess);
+  EXPECT_EQ(memory().Unmap(Part(pages, 2, 1)), kSuccess);
+  EXPECT_EQ(memory().Lock(Part(pages, 3, 2)), kSuccess);
+  EXPECT_EQ(memory().CheckMapped(pages), Errno(ENOMEM));
+  EXPECT_EQ(memory().CheckMapped(Part(pages, 2, 1)), Errno(ENOMEM));
+  EXPECT_EQ(memory().CheckMapped(Part(pages, 0, 2)), kSuccess);
+  EXPECT_EQ(memory().CheckMapped(Part(pages, 3, 2)), kSuccess);
+  EXPECT_FALSE(AreLocked(Part(pages, 0, 2)));
+  EXPECT_TRUE(AreLocked(Part(pages, 3, 2)));
+  EXPECT_EQ(Present(Part(pages, 0, 2)), 0u);
+}
+
 TEST_P(MemoryContract, PopulateReadsInWithoutLocking) {
   const PageRange pages = Map(4);
   EXPECT_EQ(memory().Populate(pages), kSuccess);

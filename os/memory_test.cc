@@ -290,9 +290,10 @@ TEST(RealMemory, MappingAtNamesTheFile) {
   EXPECT_TRUE(MapsLine(address).ends_with(mapping.file_path)) << mapping.file_path;
   EXPECT_TRUE(mapping.file_path.ends_with(path.substr(path.rfind('/'))));
   EXPECT_EQ(unlink(path.c_str()), 0);
+  EXPECT_EQ(MappingAt(pages).file_bytes, 3 * kPage + 1);  // the descriptor can tell
+  EXPECT_EQ(close(file), 0);
   EXPECT_EQ(MappingAt(pages).file_bytes, std::nullopt);  // nobody can tell any more
   EXPECT_EQ(munmap(address, 2 * kPage), 0);
-  EXPECT_EQ(close(file), 0);
 }
 
 }  // namespace

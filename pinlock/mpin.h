@@ -62,7 +62,8 @@ int mpin(void *addr, size_t len);
  * Takes 1 from the counter of each page, and unlocks the pages whose counter gets to 0. Length 0
  * does nothing. Returns 0, or -1 with errno set and nothing changed:
  *
- *   EINVAL  a counter in the range is 0, a page was unmapped, or the range wraps
+ *   EINVAL  a counter in the range is 0, or the range wraps; or a page was unmapped, which is
+ *           noticed where a counter of the range would get to 0
  *   EAGAIN  no memory for the counters
  *
  * Where the kernel itself refuses to unlock a page, the counter is 0 all the same and the page

@@ -28,7 +28,8 @@ void PageLock::Release() {
   const absl::Span<std::byte> bytes = std::exchange(bytes_, {});
   // In a forked child the counts of the parent are not there to be taken down.
   if (bytes.empty() || generation_ != internal::ProcessGeneration()) return;
-  // Fails only where the memory was unmapped while it was locked, and then its locks are gone too.
+  // Fails where the memory was unmapped while it was locked, and then its locks are gone too; or
+  // for want of memory for the counters, and then the pages stay locked, for nobody can be told.
   (void)munpin(bytes.data(), bytes.size());
 }
 

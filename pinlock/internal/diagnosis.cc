@@ -1,5 +1,6 @@
 #include "pinlock/internal/diagnosis.h"
 
+#include <new>
 #include <optional>
 
 #include "os/limits.h"
@@ -21,7 +22,7 @@ std::optional<Finding> ForEachMapping(const os::Memory& memory, os::PageRange ra
   os::PageNumber page = range.begin();
   while (page < range.end()) {
     const os::Result<std::optional<os::Mapping>> found = memory.MappingAt(page);
-    if (!found.ok()) return std::nullopt;  // /proc is not there: nothing can be told
+    if (!found.ok()) return std::nullopt;  // no /proc, or no descriptor: nothing can be told
     if (!found->has_value() || (*found)->pages.begin() > page) return Finding{Cause::kHole, page};
     const os::Mapping& mapping = **found;
     const os::PageRange part = mapping.pages.Intersection(os::PageRange(page, range.end()));
@@ -42,10 +43,14 @@ os::PageNumber FirstUnreadable(os::Memory& memory, os::PageRange pages) {
 }
 
 std::optional<Finding> FindBadMapping(os::Memory& memory, os::PageRange range) {
-  return ForEachMapping(memory, range, [](const os::Mapping& mapping, os::PageRange part) {
+  const auto is_bad = [](const os::Mapping& mapping, os::PageRange part) {
     return mapping.accessible() ? std::nullopt
                                 : std::optional<Finding>({Cause::kInaccessible, part.begin()});
-  });
+  };
+  if (std::optional<Finding> finding = ForEachMapping(memory, range, is_bad)) return finding;
+  // Without a list of mappings the kernel still tells that there is a hole, but not where.
+  if (memory.CheckMapped(range) != os::Errno(ENOMEM)) return std::nullopt;
+  return Finding{Cause::kHole, range.begin()};
 }
 
 std::optional<Finding> FindBadPage(os::Memory& memory, os::PageRange range) {
@@ -114,7 +119,11 @@ void Report(const Finding& finding, const os::Memory& memory, os::PageCount need
 
 void Diagnose(os::Memory& memory, os::PageRange range, os::PageCount needed, os::Errno kernel,
               Failure& failure) {
-  Report(FindCause(memory, range, needed, kernel, failure), memory, needed, failure);
+  try {
+    Report(FindCause(memory, range, needed, kernel, failure), memory, needed, failure);
+  } catch (const std::bad_alloc&) {
+    Report({Cause::kNoMemory, {}}, memory, needed, failure);  // no memory to find out
+  }
 }
 
 bool DiagnoseBeforehand(os::Memory& memory, os::PageRange range, os::PageCount needed,

@@ -115,9 +115,9 @@ TEST_F(DiagnosisOnAFake, WhatIsLeftIsAShortageOfMemory) {
   ExpectCause(Pages(100, 10), os::Errno(ENOMEM), Cause::kNoMemory);
 }
 
-TEST_F(DiagnosisOnAFake, WithoutProcTheLimitCanStillBeTold) {
+TEST_F(DiagnosisOnAFake, WithoutProcAHoleAndTheLimitCanStillBeTold) {
   FailForEver(Kind::kMappingAt, ENOENT);
-  ExpectCause(Pages(90, 5), os::Errno(ENOMEM), Cause::kNoMemory);
+  ExpectCause(Pages(90, 5), os::Errno(ENOMEM), Cause::kHole, 90);
   EXPECT_EQ(FirstUnmapped(faulty_, Pages(90, 5)), os::PageNumber(95));
   fake_.set_lock_limit(os::PageCount(4));
   ExpectCause(Pages(100, 5), os::Errno(ENOMEM), Cause::kLimit);

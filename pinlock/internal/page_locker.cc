@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "pinlock/internal/diagnosis.h"
 
@@ -240,7 +241,12 @@ os::Errno PageLocker::Unlock(uintptr_t address, size_t bytes, Failure& failure) 
 os::Errno PageLocker::UnlockRuns(os::PageRange range, Failure& failure) {
   Blocks blocks(state_.blocks, memory_);
   os::PageRange rest = range;
+  bool checked = false;
   while (const auto run = NextRun(state_.table, rest, IsLockedOnce)) {
+    // munlock(2) would unlock the part before a hole, so the holes are looked for first.
+    if (!std::exchange(checked, true) && !memory_.CheckMapped(range).ok() && !Mapped(range)) {
+      return Fail(Cause::kHole, FirstUnmapped(memory_, range), failure);
+    }
     if (KernelUnlock(*run).ok()) continue;
     if (Mapped(*run)) {
       state_.table.SetResidual(*run, true, blocks);
@@ -252,15 +258,18 @@ os::Errno PageLocker::UnlockRuns(os::PageRange range, Failure& failure) {
   return os::kSuccess;
 }
 
-// Locks again what UnlockRuns has unlocked, but for what is no longer mapped.
+// Locks again what UnlockRuns has unlocked, but for what is no longer mapped. Only an munmap(2)
+// that runs at the same time as the munpin leads here. Where the limit was lowered meanwhile, so
+// that a page cannot be locked again, its count goes to 0: a count means a lock.
 void PageLocker::UndoUnlock(os::PageRange range) {
   Blocks blocks(state_.blocks, memory_);
   state_.table.SetResidual(range, false, blocks);
   while (const auto run = NextRun(state_.table, range, IsLockedOnce)) {
     for (os::PageRange rest = *run; !rest.empty();) {
       const Part part = NextPart(memory_, rest);
-      // The bytes were locked a moment ago, so the limit allows them.
-      if (part.mapped) (void)KernelLock(part.pages);
+      if (!part.mapped || KernelLock(part.pages).ok()) continue;
+      if (!state_.table.Prepare(part.pages, blocks).ok()) continue;
+      state_.table.Decrement(part.pages, blocks);
     }
   }
 }
@@ -273,10 +282,14 @@ void PageLocker::RetryResidual() {
 }
 
 os::Errno PageLocker::Query(uintptr_t address, size_t bytes, RangeInfo& info, Failure& failure) {
+  // Looked up before the latch is taken: it may be a long range.
+  const os::Result<os::PageRange> pages =
+      os::PageRange::Covering(address, bytes, memory_.page_size());
+  const os::Result<os::PageCount> present =
+      pages.ok() ? memory_.CountPresent(*pages) : pages.error();
   const os::LatchHolder holder(state_.latch);
   const os::Result<os::PageRange> range = PagesOf(address, bytes, Operation::kQuery, failure);
   if (!range.ok()) return range.error();
-  const os::Result<os::PageCount> present = memory_.CountPresent(*range);
   if (!present.ok()) {
     // What pagemap does not know is beyond the address space.
     const bool beyond = present.error() == os::Errno(EINVAL);

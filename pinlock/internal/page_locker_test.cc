@@ -259,7 +259,9 @@ TEST_F(PageLockerTest, UnlockingAnUnmappedPageIsEinvalAndTheRestStaysLocked) {
   ASSERT_TRUE(Lock(kBegin + 3, 2).ok());  // two runs: one before, one with the hole
   (void)fake_.Unmap(Pages(kBegin + 20, 2));
   const auto before = LockedPages();
+  const uint64_t unlock_calls = fake_.unlock_calls();
   EXPECT_EQ(Unlock(kBegin, 40), Errno(EINVAL));
+  EXPECT_EQ(fake_.unlock_calls(), unlock_calls);  // found out before anything was unlocked
   EXPECT_EQ(failure_.cause, Cause::kHole);
   EXPECT_EQ(failure_.where, AddressOf(kBegin + 20));
   EXPECT_EQ(LockedPages(), before);
@@ -313,10 +315,37 @@ TEST_F(PageLockerTest, AFailedUnlockTakesItsMarksBack) {
   ASSERT_TRUE(Lock(kBegin, 20).ok());
   ASSERT_TRUE(Lock(kBegin + 8, 2).ok());  // two runs
   (void)fake_.Unmap(Pages(kBegin + 15, 1));
+  tables_.LetHolesComeLater();
   Fail(Kind::kUnlock, ENOMEM, false);  // the first run is marked, the second has a hole
   EXPECT_EQ(Unlock(kBegin, 20), Errno(EINVAL));
+  EXPECT_EQ(plan_.calls(Kind::kUnlock), 2u);
   ASSERT_TRUE(Unlock(kBegin, 8).ok());
   EXPECT_EQ(locker_.Stats().pages_residual, 0u);
+}
+
+TEST_F(PageLockerTest, AHoleThatComesLaterIsEinvalAndWhatWasUnlockedIsLockedAgain) {
+  ASSERT_TRUE(Lock(kBegin, 40).ok());
+  ASSERT_TRUE(Lock(kBegin + 3, 2).ok());
+  (void)fake_.Unmap(Pages(kBegin + 20, 2));
+  const auto before = LockedPages();
+  tables_.LetHolesComeLater();
+  EXPECT_EQ(Unlock(kBegin, 40), Errno(EINVAL));
+  EXPECT_EQ(LockedPages(), before);
+  EXPECT_EQ(CountAt(kBegin), 1);
+}
+
+TEST_F(PageLockerTest, APageThatCannotBeLockedAgainIsNotCountedAnyMore) {
+  ASSERT_TRUE(Lock(kBegin, 20).ok());
+  ASSERT_TRUE(Lock(kBegin + 8, 2).ok());
+  (void)fake_.Unmap(Pages(kBegin + 15, 1));
+  tables_.LetHolesComeLater();
+  Fail(Kind::kLock, ENOMEM);
+  EXPECT_EQ(Unlock(kBegin, 20), Errno(EINVAL));
+  EXPECT_EQ(CountAt(kBegin), 0);
+  EXPECT_EQ(CountAt(kBegin + 8), 2);
+  plan_.Disarm();
+  ASSERT_TRUE(Lock(kBegin, 8).ok());
+  EXPECT_EQ(LockedPages(kBegin, kBegin + 8).size(), 8u);
 }
 
 TEST_F(PageLockerTest, AHoleInResidualPagesDoesNotHideThoseBehindIt) {

@@ -66,6 +66,7 @@ class ReusedMemory final : public os::Memory {
   os::Errno Lock(os::PageRange) override { return os::kSuccess; }
   os::Errno Unlock(os::PageRange) override { return os::kSuccess; }
   os::Errno CheckLockLimit(os::PageCount) const override { return os::kSuccess; }
+  os::Errno CheckMapped(os::PageRange) const override { return os::kSuccess; }
   os::Errno Populate(os::PageRange) override { return os::kSuccess; }
   os::Errno PageOut(os::PageRange) override { return os::kSuccess; }
   os::Result<os::PageCount> CountPresent(os::PageRange) const override { return os::Errno(EINVAL); }

@@ -36,6 +36,9 @@ class TableMemory final : public os::Memory {
   os::Errno Lock(os::PageRange pages) override { return fake_.Lock(pages); }
   os::Errno Unlock(os::PageRange pages) override { return fake_.Unlock(pages); }
   os::Errno CheckLockLimit(os::PageCount more) const override { return fake_.CheckLockLimit(more); }
+  os::Errno CheckMapped(os::PageRange pages) const override {
+    return holes_come_later_ ? os::kSuccess : fake_.CheckMapped(pages);
+  }
   os::Errno Populate(os::PageRange pages) override { return fake_.Populate(pages); }
   os::Errno PageOut(os::PageRange pages) override { return fake_.PageOut(pages); }
   os::Result<os::PageCount> CountPresent(os::PageRange pages) const override {
@@ -45,8 +48,12 @@ class TableMemory final : public os::Memory {
     return fake_.MappingAt(page);
   }
 
+  // From now on CheckMapped finds no hole, as where another thread unmaps right after it.
+  void LetHolesComeLater() { holes_come_later_ = true; }
+
  private:
   os::Memory& fake_;
+  bool holes_come_later_ = false;
   std::vector<os::PageRange> tables_;
 };
 
