@@ -144,7 +144,7 @@ int mpool_put(MPOOL *mp, void *pgaddr, unsigned int flags);
  * Drops a page from the pool without writing it. The caller must hold the only pin, which is gone
  * then. The file is not changed and its page count stays. Returns 0, or -1 with errno:
  *
- *   EBUSY   the page is pinned more than once
+ *   EBUSY   the page is pinned more than once; or a filter tries to delete a page being written
  *   EINVAL  it is not pinned, or it is not the address of a page
  */
 int mpool_delete(MPOOL *mp, void *pgaddr);
@@ -153,7 +153,8 @@ int mpool_delete(MPOOL *mp, void *pgaddr);
  * Writes all dirty pages, pinned ones too, and returns when they are on stable storage. Every page
  * is tried; one that cannot be written stays dirty. Returns 0, or -1 with the first error: EBADF if
  * the file is not open for writing, ENOMEM for want of memory for the list of pages or for pgout's
- * copies, or that of pwritev(2) or fdatasync(2).
+ * copies, or that of pwritev(2) or fdatasync(2). Beyond RLIMIT_FSIZE the kernel sends SIGXFSZ;
+ * where that is ignored the error is EFBIG.
  */
 int mpool_sync(MPOOL *mp);
 

@@ -42,6 +42,8 @@ struct FrameHeader {
   bool queued = false;         // in the replacer's queue
   bool write_latched = false;  // pinned by a GetForWrite
   bool unlocked = false;       // its memory is not locked (MPOOL_OVERFLOW_UNLOCKED)
+  bool unsynced = false;       // written, and no fdatasync has begun since
+  bool syncing = false;        // written, and an fdatasync that began afterwards is under way
   uint32_t pins = 0;           // all of them; above 0, the page stays
   uint32_t readers = 0;        // of these, pins by a C++ Get, which share the page
   // Neighbours in the replacer's queue; `next` alone in the list of free frames.

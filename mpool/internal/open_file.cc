@@ -22,7 +22,9 @@ os::Result<std::unique_ptr<os::File>> OpenPoolFile(int descriptor) {
                   "clear it with fcntl(F_SETFL)",
                   descriptor);
   }
-  return os::BorrowFile(descriptor);
+  std::unique_ptr<os::File> file = os::BorrowFile(descriptor);
+  if (file == nullptr) return Failed(os::Errno(EAGAIN), "no memory for a pool");
+  return file;
 }
 
 }  // namespace mpool::internal

@@ -19,6 +19,13 @@ void Run(Filters::Filter filter, void* cookie, PageNumber page, std::byte* bytes
   --filters_running;
 }
 
+// As O_DIRECT wants them.
+constexpr std::align_val_t kCopyAlignment{4096};
+
+struct AlignedDelete {
+  void operator()(std::byte* bytes) const { operator delete[](bytes, kCopyAlignment); }
+};
+
 }  // namespace
 
 bool PageIo::InFilter() { return filters_running > 0; }
@@ -41,9 +48,9 @@ os::Errno PageIo::Read(PageNumber page, std::byte* frame, bool must_exist, const
 os::Errno PageIo::Write(PageNumber first_page, std::span<std::byte* const> frames,
                         const Filters& filters) {
   std::array<std::span<const std::byte>, kPagesPerWrite> buffers;
-  std::unique_ptr<std::byte[]> copies;
+  std::unique_ptr<std::byte[], AlignedDelete> copies;
   if (filters.page_out != nullptr) {
-    copies.reset(new (std::nothrow) std::byte[frames.size() * page_size_]);
+    copies.reset(new (kCopyAlignment, std::nothrow) std::byte[frames.size() * page_size_]);
     if (copies == nullptr) return os::Errno(ENOMEM);
   }
   for (size_t i = 0; i < frames.size(); ++i) {

@@ -313,11 +313,17 @@ os::Errno PoolCore::Put(const void* address, Access access, bool dirty) {
 
 os::Errno PoolCore::Delete(const void* address, Access access) {
   const os::LatchHolder holder(latch_);
-  const os::Result<FrameIndex> frame = PinnedFrameAt(address);
+  os::Result<FrameIndex> frame = PinnedFrameAt(address);
+  while (frame.ok() && header(*frame).state == FrameState::kWriteback && header(*frame).pins == 1) {
+    if (PageIo::InFilter()) {
+      return Failed(os::Errno(EBUSY), "page %u is being written, and a filter cannot wait for that",
+                    header(*frame).page_number);
+    }
+    changed_.Wait(latch_);
+    frame = PinnedFrameAt(address);  // others may have come meanwhile, or put this very pin
+  }
   if (!frame.ok()) return frame.error();
-  FrameHeader& h = header(*frame);
-  // The caller's pin keeps the frame; others may come while a write is waited for.
-  while (h.state == FrameState::kWriteback && h.pins == 1) changed_.Wait(latch_);
+  const FrameHeader& h = header(*frame);
   if (h.pins > 1) {
     return Failed(os::Errno(EBUSY), "page %u is pinned %u times; only its last user can delete it",
                   h.page_number, h.pins);
@@ -337,7 +343,8 @@ size_t PoolCore::Prefetch(std::span<const PageNumber> pages) {
   for (const PageNumber page : pages) {
     if (page >= page_count_ || frames_.table().Find(page) != kNoFrame) continue;
     // More than the pool can hold would only drive out what was read before.
-    if (read == frames_.ordinary_max()) break;
+    const bool may_grow = frames_taken_ >= grow_again_at_;
+    if (read == (may_grow ? frames_.ordinary_max() : frames_.frames())) break;
     const os::Result<FrameIndex> frame = TakeFrame(Overflows::kForbidden);
     if (!frame.ok()) break;
     if (frames_.table().Find(page) != kNoFrame) {

@@ -146,6 +146,7 @@ class PoolCore {
     PageNumber page;
     FrameIndex frame;
   };
+  os::Errno SyncFile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   os::Errno CollectDirty(std::unique_ptr<DirtyPage[]>& pages, size_t& count)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   size_t NextRun(std::span<const DirtyPage> pages, std::span<FrameIndex> run, size_t& length)
@@ -172,9 +173,13 @@ class PoolCore {
   PageNumber pages_in_file_ ABSL_GUARDED_BY(latch_) = 0;  // the file is known to have had these
   uint64_t cached_ ABSL_GUARDED_BY(latch_) = 0;
   uint64_t owned_pins_ ABSL_GUARDED_BY(latch_) = 0;
-  uint64_t growth_queued_ ABSL_GUARDED_BY(latch_) = 0;  // growth frames in the replacer
-  uint64_t io_in_flight_ ABSL_GUARDED_BY(latch_) = 0;   // frames in kLoading or kWriteback
-  uint64_t grow_again_at_ ABSL_GUARDED_BY(latch_) = 0;  // count of misses, after growth was refused
+  uint64_t growth_queued_ ABSL_GUARDED_BY(latch_) = 0;   // growth frames in the replacer
+  uint64_t io_in_flight_ ABSL_GUARDED_BY(latch_) = 0;    // frames in kLoading or kWriteback
+  uint64_t frames_taken_ ABSL_GUARDED_BY(latch_) = 0;    // calls of TakeFrame
+  uint64_t grow_again_at_ ABSL_GUARDED_BY(latch_) = 0;   // count of these, after growth was refused
+  bool sync_under_way_ ABSL_GUARDED_BY(latch_) = false;  // an fdatasync: one at a time
+  uint64_t sync_failures_ ABSL_GUARDED_BY(latch_) = 0;   // of fdatasync
+  os::Errno sync_error_ ABSL_GUARDED_BY(latch_);         // of the last that failed
   struct mpool_stat stats_ ABSL_GUARDED_BY(latch_) = {};
 };
 

@@ -191,6 +191,66 @@ TEST_F(PoolCoreTest, AFailedSyncOfTheFileMakesItsPagesDirtyAgain) {
   EXPECT_EQ(hooks_.writes, (Runs{{3, 1}, {8, 1}}));
 }
 
+// The kernel tells of a lost write once, to the fdatasync that comes first, whoever has written.
+TEST_F(PoolCoreTest, ASyncFailsWhereAnothersFdatasyncWasToldOfItsPages) {
+  Open(16);
+  std::atomic<bool> begun = false;
+  std::atomic<int> calls = 0;
+  hooks_.sync = [&] {
+    if (calls++ > 0) return os::kSuccess;
+    begun = true;
+    while (pool_->Stats().page_outs == 0) std::this_thread::yield();
+    return os::Errno(EIO);
+  };
+  std::thread other([&] { EXPECT_EQ(pool_->Sync(), os::Errno(EIO)); });
+  while (!begun) std::this_thread::yield();
+  Change(3, 200);
+  EXPECT_EQ(pool_->Sync(), os::Errno(EIO));
+  other.join();
+  EXPECT_EQ(pool_->Stats().dirty, 1u);
+  EXPECT_EQ(pool_->Sync(), os::kSuccess);
+  EXPECT_EQ(pool_->Stats().dirty, 0u);
+}
+
+TEST_F(PoolCoreTest, AFailedFdatasyncMakesPagesDirtyThatEvictionHadWritten) {
+  Open(16);
+  Change(3, 200);
+  // Evicts page 3, which comes into use while it is written, and so stays.
+  std::byte* used = nullptr;
+  hooks_.write = [&](PageNumber page) {
+    if (page == 3 && used == nullptr) used = Get(3);
+    return os::kSuccess;
+  };
+  for (PageNumber page = 20; page < 40; ++page) Put(Get(page));
+  ASSERT_NE(used, nullptr);
+  EXPECT_EQ(pool_->Stats().dirty, 0u);
+  hooks_.sync = [] { return os::Errno(EIO); };
+  EXPECT_EQ(pool_->Sync(), os::Errno(EIO));
+  EXPECT_EQ(pool_->Stats().dirty, 1u);
+  Put(used);
+}
+
+TEST_F(PoolCoreTest, APageBeingWrittenCannotBeDeletedByTheFilterThatItWaitsFor) {
+  Open(16);
+  Change(5, 200);
+  Change(6, 201);
+  struct Seen {
+    PoolCore* pool;
+    os::Errno error;
+  } seen{pool_, os::kSuccess};
+  const auto page_out = [](void* cookie, PageNumber page, void*) {
+    auto* const s = static_cast<Seen*>(cookie);
+    if (page != 5) return;
+    const os::Result<std::byte*> other = s->pool->Get(6, Access::kPinned);
+    s->error = s->pool->Delete(*other, Access::kPinned);
+    (void)s->pool->Put(*other, Access::kPinned, false);
+  };
+  pool_->SetFilters({nullptr, page_out, &seen});
+  EXPECT_EQ(pool_->Sync(), os::kSuccess);
+  EXPECT_EQ(seen.error, os::Errno(EBUSY));
+  EXPECT_EQ(InFile(6), 201);
+}
+
 // Starts a thread in the midst of the I/O, and lets the I/O go on once that thread had time to get
 // as far as it can: what it must not do before the I/O is over, it has then not done.
 class Meanwhile {

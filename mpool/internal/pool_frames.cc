@@ -6,8 +6,8 @@
 namespace mpool::internal {
 namespace {
 
-// Where the lock limit stopped the pool's growth, it asks again after so many misses.
-constexpr uint64_t kMissesBetweenGrowth = 1024;
+// Where the lock limit stopped the pool's growth, it asks again after it has taken so many frames.
+constexpr uint64_t kFramesBetweenGrowth = 1024;
 
 }  // namespace
 
@@ -63,7 +63,7 @@ os::Errno PoolCore::Grow() {
   const uint64_t before = frames_.frames() - frames_.growth_frames();
   const os::Result<uint64_t> added = frames_.Grow();
   if (!added.ok()) {
-    grow_again_at_ = stats_.misses + kMissesBetweenGrowth;
+    grow_again_at_ = frames_taken_ + kFramesBetweenGrowth;
     return Failed(added.error(), "no locked memory for more pages: %s", frames_.FailureText());
   }
   for (uint64_t i = *added; i > 0; --i) GiveBack(static_cast<FrameIndex>(before + i - 1));
@@ -115,12 +115,13 @@ void PoolCore::ReturnGrowthFrames() {
 // A frame for the caller alone, holding no page. May let go of the latch. EAGAIN: it would have to
 // be one more than maxcache, which is forbidden.
 os::Result<FrameIndex> PoolCore::TakeFrame(Overflows overflows) {
+  ++frames_taken_;
   ReturnGrowthFrames();
   WriteResult failed_write;
   for (;;) {
     if (const FrameIndex frame = PopFree(); frame != kNoFrame) return frame;
     const bool may_grow = frames_.frames() - frames_.growth_frames() < frames_.ordinary_max();
-    if (may_grow && stats_.misses >= grow_again_at_ && Grow().ok()) continue;
+    if (may_grow && frames_taken_ >= grow_again_at_ && Grow().ok()) continue;
     // After a failed write only clean pages are taken, so this ends.
     const bool clean_only = !failed_write.error.ok();
     FrameIndex victim = ChooseVictim(clean_only, last_puts_.OfThisThread());

@@ -1,6 +1,7 @@
 #include "mpool/internal/pool_memory.h"
 
 #include <algorithm>
+#include <new>
 
 #include "os/limits.h"
 
@@ -53,7 +54,9 @@ os::Errno PoolMemory::TryReserve(uint64_t wanted, uint64_t machine_max) {
 
 void PoolMemory::UnmapAll() {
   for (os::PageRange* pages : {&table_pages_, &header_pages_, &frame_pages_}) {
-    (void)memory_.Unmap(*pages);  // whole mappings of our own: cannot fail
+    // At vm.max_map_count the kernel may refuse, where it has merged this with a neighbour: lost
+    // then.
+    (void)memory_.Unmap(*pages);
     *pages = os::PageRange();
   }
 }
@@ -83,20 +86,18 @@ os::Errno PoolMemory::MapAll() {
 }
 
 PoolMemory::~PoolMemory() {
-  const auto unlock = [this](std::span<std::byte> bytes) {
-    if (!bytes.empty()) (void)locker_.Unlock(bytes);  // the memory goes anyway
-  };
   ForEachFrame([&](FrameIndex frame) {
     if (!IsGrowthFrame(frame) || headers_[frame].unlocked) return;
-    unlock(FrameBytes(frame, 1));
-    unlock(HeaderBytes(frame, 1));
+    (void)Unlock(FrameBytes(frame, 1));
+    (void)Unlock(HeaderBytes(frame, 1));
   });
   for (const Step& step : steps_) {
-    unlock(FrameBytes(step.first, step.count));
-    unlock(HeaderBytes(step.first, step.count));
+    (void)Unlock(FrameBytes(step.first, step.count));
+    (void)Unlock(HeaderBytes(step.first, step.count));
   }
-  if (table_locked_) unlock(std::as_writable_bytes(table_.entries()));
-  UnmapAll();
+  if (table_locked_) (void)Unlock(std::as_writable_bytes(table_.entries()));
+  // Counts that could not be taken back must not come to lie under other memory.
+  if (!unlock_refused_) UnmapAll();
 }
 
 std::span<std::byte> PoolMemory::FrameBytes(FrameIndex first, uint64_t count) const {
@@ -134,9 +135,17 @@ os::Errno PoolMemory::Lock(std::span<std::byte> bytes) {
   return error;
 }
 
+// False where pinlock has no memory to count downwards: the bytes stay locked then, once too often.
+bool PoolMemory::Unlock(std::span<std::byte> bytes) {
+  if (locker_.Unlock(bytes).ok()) return true;
+  unlock_refused_ = true;
+  return false;
+}
+
 // Memory goes back in whole pages that nothing else lies in.
 void PoolMemory::Unacquire(std::span<std::byte> bytes, bool locked) {
-  if (locked) (void)locker_.Unlock(bytes);
+  // What stays counted must stay locked, so it does not go back.
+  if (locked && !Unlock(bytes)) return;
   const uintptr_t begin = reinterpret_cast<uintptr_t>(bytes.data());
   const size_t mmu_page = memory_.page_size();
   const os::PageNumber first(RoundUp(begin, mmu_page) / mmu_page);
@@ -154,7 +163,7 @@ os::Errno PoolMemory::AcquireFrames(FrameIndex first, uint64_t count, bool locke
   }
   const os::Errno error = Acquire(FrameBytes(first, count), locked);
   if (!error.ok()) {
-    if (locked) (void)locker_.Unlock(header_bytes);
+    if (locked) (void)Unlock(header_bytes);
     return error;
   }
   for (FrameHeader& header : std::span(headers_ + first, count)) {
@@ -187,10 +196,21 @@ uint64_t PoolMemory::NextStep() const {
   return std::min<uint64_t>(std::max<size_t>(bytes / stride_, 1), ordinary_max_ - ordinary_);
 }
 
+// Noted before anything is locked, so that nothing is locked that could not be noted.
+bool PoolMemory::AddStep(const Step& step) {
+  try {
+    steps_.push_back(step);
+    return true;
+  } catch (const std::bad_alloc&) {
+    failure_text_ = kNoMemory;
+    return false;
+  }
+}
+
 os::Result<uint64_t> PoolMemory::Grow() {
   for (uint64_t count = NextStep(); count > 0; count /= 2) {
     const FrameIndex first = static_cast<FrameIndex>(ordinary_);
-    steps_.push_back({first, count});  // first of all, as only this can throw
+    if (!AddStep({first, count})) return os::Errno(EAGAIN);
     os::Errno error = GrowTable(frames() + count, true);
     if (error.ok()) error = AcquireFrames(first, count, true);
     if (error.ok()) {
@@ -228,7 +248,7 @@ void PoolMemory::RemoveGrowthFrame(FrameIndex frame) {
   const bool locked = !headers_[frame].unlocked;
   headers_[frame] = FrameHeader();
   Unacquire(FrameBytes(frame, 1), locked);
-  if (locked) (void)locker_.Unlock(HeaderBytes(frame, 1));
+  if (locked) (void)Unlock(HeaderBytes(frame, 1));
   growth_first_absent_ = std::min(growth_first_absent_, frame - ordinary_max_);
   --growth_;
   if (!locked) --unlocked_;

@@ -12,7 +12,8 @@
 // The memory is not inherited by a forked child (MADV_DONTFORK), so the parent takes no
 // copy-on-write faults on it.
 //
-// Not thread-safe: the pool's latch guards it. Growth enters the kernel; nothing else does.
+// Not thread-safe: the pool's latch guards it. Growth and giving back enter the kernel; nothing
+// else does.
 
 #ifndef MPOOL_INTERNAL_POOL_MEMORY_H_
 #define MPOOL_INTERNAL_POOL_MEMORY_H_
@@ -91,7 +92,14 @@ class PoolMemory {
   os::Errno AcquireFrames(FrameIndex first, uint64_t count, bool locked);
   // Makes the table large enough for `frames`. `locked` false: without a lock where it is refused.
   os::Errno GrowTable(uint64_t frames, bool locked);
+  // Ordinary frames that were locked together.
+  struct Step {
+    FrameIndex first;
+    uint64_t count;
+  };
   uint64_t NextStep() const;
+  bool AddStep(const Step& step);
+  bool Unlock(std::span<std::byte> bytes);
   std::span<std::byte> FrameBytes(FrameIndex first, uint64_t count) const;
   std::span<std::byte> HeaderBytes(FrameIndex first, uint64_t count) const;
   os::PageRange PagesOf(std::span<std::byte> bytes) const;
@@ -107,15 +115,12 @@ class PoolMemory {
   std::byte* frames_ = nullptr;
   PageTable table_;
   bool table_locked_ = false;
+  bool unlock_refused_ = false;  // somewhere, some time: those addresses stay reserved for ever
   const char* failure_text_ = "";
 
   uint64_t ordinary_ = 0;
   uint64_t growth_ = 0;
   uint64_t unlocked_ = 0;
-  struct Step {
-    FrameIndex first;
-    uint64_t count;
-  };
   std::vector<Step> steps_;  // of ordinary frames, as they were locked
   // Growth frames: those from ordinary_max_ up to here have, or have had, a header.
   uint64_t growth_extent_ = 0;

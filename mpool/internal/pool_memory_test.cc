@@ -48,6 +48,47 @@ std::set<FrameIndex> FramesOf(const PoolMemory& memory) {
   return frames;
 }
 
+// Passes everything on to mpin(3), but can refuse to unlock, as munpin() does without memory.
+class RefusingLocker final : public Locker {
+ public:
+  os::Errno Lock(std::span<std::byte> bytes) override { return PinLocker().Lock(bytes); }
+  os::Errno Unlock(std::span<std::byte> bytes) override {
+    return refuse ? os::Errno(EAGAIN) : PinLocker().Unlock(bytes);
+  }
+  const char* ErrorText() const override { return PinLocker().ErrorText(); }
+
+  bool refuse = false;
+};
+
+TEST(PoolMemory, WhatCannotBeUnlockedStaysLockedAndItsAddressesStayReserved) {
+  RefusingLocker locker;
+  std::byte* frame = nullptr;
+  {
+    PoolMemory memory(os::RealMemory(), locker, 4096, 1);
+    ASSERT_EQ(memory.Reserve(), os::kSuccess);
+    ASSERT_TRUE(memory.Grow().ok());
+    const os::Result<FrameIndex> growth = memory.AddGrowthFrame(/*locked=*/true);
+    ASSERT_TRUE(growth.ok());
+    frame = memory.frame(*growth);
+    locker.refuse = true;
+    memory.RemoveGrowthFrame(*growth);
+    locker.refuse = false;
+    // Handed out again, it is locked, not only counted.
+    ASSERT_TRUE(memory.AddGrowthFrame(/*locked=*/true).ok());
+    ASSERT_EQ(memory.frame(*growth), frame);
+    const os::PageRange page =
+        *os::PageRange::Covering(reinterpret_cast<uintptr_t>(frame), 4096, 4096);
+    EXPECT_TRUE(test_support::KernelEvidence::Of(page).Locks(page));
+  }
+  mpin_info info{};
+  ASSERT_EQ(mpin_query(frame, 4096, &info), 0);
+  EXPECT_EQ(info.count_max, 1u);
+  EXPECT_EQ(info.pages_resident, 1u);
+  EXPECT_EQ(munpin(frame, 4096), 0);
+  const size_t header_and_frame = 2;
+  EXPECT_LE(PagesPinned(), header_and_frame);
+}
+
 TEST(PoolMemory, GrowsInStepsThatDoubleUpTo2MiBAndThenStay) {
   CountingLocker locker;
   PoolMemory memory(os::RealMemory(), locker, 4096, 2500);

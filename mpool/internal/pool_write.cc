@@ -9,6 +9,7 @@
 #include <array>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "mpool/internal/error_text.h"
 #include "mpool/internal/pool_core.h"
@@ -66,6 +67,7 @@ os::Errno PoolCore::WriteRun(std::span<const FrameIndex> frames) {
     for (const FrameIndex frame : frames) SetDirty(header(frame), true);
     return error;
   }
+  for (const FrameIndex frame : frames) header(frame).unsynced = true;
   stats_.page_outs += frames.size();
   const PageNumber end = first + static_cast<PageNumber>(frames.size());
   pages_in_file_ = std::max(pages_in_file_, end);
@@ -119,34 +121,54 @@ size_t PoolCore::NextRun(std::span<const DirtyPage> pages, std::span<FrameIndex>
   return pages.size();
 }
 
+// One fdatasync. The kernel reports a failed write once, to whichever fdatasync comes first, so
+// where one fails every page that was written since the last success is to be written again,
+// whoever wrote it.
+os::Errno PoolCore::SyncFile() {
+  while (sync_under_way_) changed_.Wait(latch_);
+  sync_under_way_ = true;
+  frames_.ForEachFrame([&](FrameIndex frame) {
+    FrameHeader& h = header(frame);
+    h.syncing = std::exchange(h.unsynced, false);
+  });
+  os::Errno error;
+  {
+    const os::LatchRelease release(latch_);
+    error = io_.Sync();
+  }
+  frames_.ForEachFrame([&](FrameIndex frame) {
+    FrameHeader& h = header(frame);
+    if (!error.ok() && (h.syncing || h.unsynced)) SetDirty(h, true);
+    h.syncing = false;
+  });
+  if (!error.ok()) {
+    ++sync_failures_;
+    sync_error_ = error;
+  }
+  sync_under_way_ = false;
+  changed_.NotifyAll();
+  return error;
+}
+
 os::Errno PoolCore::Sync() {
   const os::LatchHolder holder(latch_);
   std::unique_ptr<DirtyPage[]> pages;
   size_t count = 0;
   if (const os::Errno error = CollectDirty(pages, count); !error.ok()) return error;
-  const std::span<DirtyPage> all(pages.get(), count);
+  const uint64_t failures_before = sync_failures_;
   std::array<FrameIndex, PageIo::kPagesPerWrite> run;
   WriteResult first_failure;
-  for (std::span<DirtyPage> rest = all; !rest.empty();) {
+  for (std::span<DirtyPage> rest(pages.get(), count); !rest.empty();) {
     size_t length = 0;
     rest = rest.subspan(NextRun(rest, std::span(run).first(io_.pages_per_write()), length));
     if (length == 0) continue;
     const WriteResult result = WriteBack(std::span(run).first(length));
     if (first_failure.error.ok()) first_failure = result;
   }
-  os::Errno sync_error;
-  {
-    const os::LatchRelease release(latch_);
-    sync_error = io_.Sync();
-  }
+  os::Errno sync_error = SyncFile();
+  // Another thread's fdatasync may have been told of a page that was written here.
+  if (sync_error.ok() && sync_failures_ != failures_before) sync_error = sync_error_;
   RefreshMirrors();
-  if (!sync_error.ok()) {
-    // What was written may not be there: whatever is still in the pool is to be written again.
-    for (const auto& [page, frame] : all) {
-      FrameHeader& h = header(frame);
-      if (h.holds_page() && h.page_number == page) SetDirty(h, true);
-    }
-  }
   if (!first_failure.error.ok()) return WriteFailed(first_failure);
   if (sync_error.ok()) return os::kSuccess;
   return Failed(sync_error, "the file cannot be synchronised, its pages stay dirty: %s",
