@@ -136,11 +136,14 @@ os::Errno PoolCore::SyncFile() {
     const os::LatchRelease release(latch_);
     error = io_.Sync();
   }
+  uint64_t made_dirty = 0;
   frames_.ForEachFrame([&](FrameIndex frame) {
     FrameHeader& h = header(frame);
-    if (!error.ok() && (h.syncing || h.unsynced)) SetDirty(h, true);
+    const bool lost = !error.ok() && (h.syncing || h.unsynced);
+    if (lost && !std::exchange(h.dirty, true)) ++made_dirty;
     h.syncing = false;
   });
+  stats_.dirty += made_dirty;
   if (!error.ok()) {
     ++sync_failures_;
     sync_error_ = error;
