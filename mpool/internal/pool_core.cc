@@ -65,9 +65,10 @@ void PoolCore::Close(PoolCore* pool) {
   Locker& locker = pool->locker_;
   const os::PageRange home = pool->home_;
   pool->~PoolCore();
-  (void)locker.Unlock(
+  const os::Errno unlocked = locker.Unlock(
       {static_cast<std::byte*>(home.address(memory.page_size())), home.bytes(memory.page_size())});
-  (void)memory.Unmap(home);
+  // A count that could not be taken back must not come to lie under other memory.
+  if (unlocked.ok()) (void)memory.Unmap(home);
 }
 
 PoolCore::PoolCore(MPOOL* handle, os::PageRange home, os::Memory& memory, Locker& locker,
