@@ -174,10 +174,28 @@ std::optional<Mapping> FakeAddressSpace::MappingAt(PageNumber page) const {
     mapping.shared = true;
     mapping.file_backed = true;
     mapping.file_offset = kind.file_page * page_size_;
+    mapping.file.inode = kind.file;
     mapping.file_path = "/fake/" + std::to_string(kind.file);
-    mapping.file_bytes = kind.pages_in_file * page_size_;
   }
   return mapping;
+}
+
+std::optional<uint64_t> FakeAddressSpace::FileBytes(PageNumber page) const {
+  const Page* found = Find(page);
+  if (found == nullptr || found->file == 0) return std::nullopt;
+  return found->pages_in_file * page_size_;
+}
+
+Errno FakeAddressSpace::FillHoles(PageRange pages, uint64_t& free_blocks) {
+  for (PageNumber page = pages.begin(); page < pages.end(); page = page + PageCount(1)) {
+    const auto found = pages_.find(page);
+    if (found == pages_.end()) return Errno(ENOMEM);
+    if (!found->second.hole || found->second.past_end()) continue;
+    if (free_blocks == 0) return Errno(ENOSPC);
+    --free_blocks;
+    found->second.hole = false;
+  }
+  return kSuccess;
 }
 
 }  // namespace os::testing

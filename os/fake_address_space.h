@@ -23,6 +23,7 @@ class FakeAddressSpace {
     uint64_t file = 0;           // which file; 0 is none
     uint64_t file_page = 0;      // place in it
     uint64_t pages_in_file = 0;  // its length
+    bool hole = false;           // of the file: it has no block for this page
     Memory::Access access = Memory::Access::kReadWrite;
     Memory::Fork fork = Memory::Fork::kInherit;
     bool locked = false;
@@ -62,8 +63,12 @@ class FakeAddressSpace {
   bool AnyMapped(PageRange pages) const;
   PageCount CountLocked(PageRange pages) const;
   PageCount CountResident(PageRange pages) const;
-  // As Memory::MappingAt.
+  // Gives each hole under the range one of `free_blocks`. ENOSPC: there were too few, and the holes
+  // before that one are filled; ENOMEM: a hole in the address space.
+  Errno FillHoles(PageRange pages, uint64_t& free_blocks);
+  // As Memory::MappingAt and Memory::FileBytes.
   std::optional<Mapping> MappingAt(PageNumber page) const;
+  std::optional<uint64_t> FileBytes(PageNumber page) const;
   PageCount mapped_pages() const { return PageCount(pages_.size()); }
   PageCount locked_pages() const { return PageCount(locked_); }
   uint64_t mappings() const { return mappings_; }

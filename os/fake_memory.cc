@@ -101,6 +101,26 @@ Errno FakeMemory::Populate(PageRange pages) {
   return space_.MakeResident(pages);
 }
 
+// Every page of the fake that can be read can be written.
+Errno FakeMemory::PopulateForWriting(PageRange pages) { return Populate(pages); }
+
+Errno FakeMemory::ReserveBlocks(PageRange pages) {
+  LatchHolder holder(latch_);
+  return space_.FillHoles(pages, free_blocks_);
+}
+
+Errno FakeMemory::OmitFromDumps(PageRange pages) { return CheckMapped(pages); }
+
+Errno FakeMemory::OmitFromFork(PageRange pages) {
+  LatchHolder holder(latch_);
+  return space_.Change(pages, [](FakeAddressSpace::Page& page) { page.fork = Fork::kOmit; });
+}
+
+Result<bool> FakeMemory::AllLocked(PageRange pages) const {
+  LatchHolder holder(latch_);
+  return space_.CountLocked(pages) == pages.count();
+}
+
 Errno FakeMemory::PageOut(PageRange pages) {
   LatchHolder holder(latch_);
   return space_.PageOut(pages);
@@ -120,6 +140,16 @@ Result<std::optional<Mapping>> FakeMemory::MappingAt(PageNumber page) const {
   return space_.MappingAt(page);
 }
 
+std::optional<uint64_t> FakeMemory::FileBytes(const Mapping& mapping) const {
+  LatchHolder holder(latch_);
+  return space_.FileBytes(mapping.pages.begin());
+}
+
+void FakeMemory::set_free_blocks(uint64_t blocks) {
+  LatchHolder holder(latch_);
+  free_blocks_ = blocks;
+}
+
 void FakeMemory::set_lock_limit(std::optional<PageCount> limit) {
   LatchHolder holder(latch_);
   lock_limit_ = limit;
@@ -137,11 +167,12 @@ void FakeMemory::AddMapping(PageRange pages, Access access) {
   space_.Insert(pages, page);
 }
 
-void FakeMemory::AddFileMapping(PageRange pages, PageCount pages_in_file) {
+void FakeMemory::AddFileMapping(PageRange pages, PageCount pages_in_file, FileKind kind) {
   LatchHolder holder(latch_);
   FakeAddressSpace::Page page;
   page.file = ++files_;
   page.pages_in_file = pages_in_file.value();
+  page.hole = kind == FileKind::kSparse;
   space_.Insert(pages, page);
 }
 

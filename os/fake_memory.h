@@ -49,9 +49,15 @@ class FakeMemory final : public Memory {
   Errno CheckLockLimit(PageCount more) const override;
   Errno CheckMapped(PageRange pages) const override;
   Errno Populate(PageRange pages) override;
+  Errno PopulateForWriting(PageRange pages) override;
+  Errno ReserveBlocks(PageRange pages) override;
+  Errno OmitFromDumps(PageRange pages) override;
+  Errno OmitFromFork(PageRange pages) override;
   Errno PageOut(PageRange pages) override;
+  Result<bool> AllLocked(PageRange pages) const override;
   Result<PageCount> CountPresent(PageRange pages) const override;
   Result<std::optional<Mapping>> MappingAt(PageNumber page) const override;
+  std::optional<uint64_t> FileBytes(const Mapping& mapping) const override;
 
   // RLIMIT_MEMLOCK in pages: 0 forbids every Lock with EPERM; nullopt is that of a privileged
   // process.
@@ -64,7 +70,11 @@ class FakeMemory final : public Memory {
   void AddMapping(PageRange pages, Access access);
   // The same with a readable and writable shared mapping of the whole of a new file. The file has
   // `pages_in_file` pages: the mapping's pages from there on are past its end.
-  void AddFileMapping(PageRange pages, PageCount pages_in_file);
+  // A sparse file has no blocks yet: ReserveBlocks takes them from the free ones.
+  enum class FileKind { kFilled, kSparse };
+  void AddFileMapping(PageRange pages, PageCount pages_in_file, FileKind kind = FileKind::kFilled);
+  // Blocks, of a page each, that the file system has left; at first as many as there are numbers.
+  void set_free_blocks(uint64_t blocks);
   // Memory pressure: pages of the range that are not locked are no longer resident.
   void Evict(PageRange pages);
 
@@ -85,6 +95,7 @@ class FakeMemory final : public Memory {
   mutable Latch latch_;
   FakeAddressSpace space_ ABSL_GUARDED_BY(latch_);
   std::optional<PageCount> lock_limit_ ABSL_GUARDED_BY(latch_);
+  uint64_t free_blocks_ ABSL_GUARDED_BY(latch_) = ~uint64_t{0};
   uint64_t files_ ABSL_GUARDED_BY(latch_) = 0;
   uint64_t lock_calls_ ABSL_GUARDED_BY(latch_) = 0;
   uint64_t unlock_calls_ ABSL_GUARDED_BY(latch_) = 0;

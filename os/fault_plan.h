@@ -34,8 +34,13 @@ class FaultPlan {
     kUnlock,
     kCheckMapped,
     kPopulate,
+    kPopulateForWriting,
+    kReserveBlocks,
+    kOmitFromDumps,
+    kOmitFromFork,
     kPageOut,
     kCheckLimit,
+    kAllLocked,
     kCountPresent,
     kMappingAt,
     // File

@@ -14,66 +14,91 @@ PageRange FirstHalf(PageRange pages) {
 Result<PageRange> FaultyMemory::Map(PageCount count, Access access, Fork fork,
                                     PageCount alignment) {
   if (const Errno error = plan_.Next(Kind::kMap); !error.ok()) return error;
-  return memory_.Map(count, access, fork, alignment);
+  return memory().Map(count, access, fork, alignment);
 }
 
 Errno FaultyMemory::Commit(PageRange pages) {
   if (const Errno error = plan_.Next(Kind::kCommit); !error.ok()) return error;
-  return memory_.Commit(pages);
+  return memory().Commit(pages);
 }
 
 Errno FaultyMemory::Decommit(PageRange pages) {
   if (const Errno error = plan_.Next(Kind::kDecommit); !error.ok()) return error;
-  return memory_.Decommit(pages);
+  return memory().Decommit(pages);
 }
 
 Errno FaultyMemory::Unmap(PageRange pages) {
   if (const Errno error = plan_.Next(Kind::kUnmap); !error.ok()) return error;
-  return memory_.Unmap(pages);
+  return memory().Unmap(pages);
 }
 
 Errno FaultyMemory::Lock(PageRange pages) {
   const Errno error = plan_.Next(Kind::kLock);
-  if (error.ok()) return memory_.Lock(pages);
-  if (plan_.half_done()) (void)memory_.Lock(FirstHalf(pages));
+  if (error.ok()) return memory().Lock(pages);
+  if (plan_.half_done()) (void)memory().Lock(FirstHalf(pages));
   return error;
 }
 
 Errno FaultyMemory::Unlock(PageRange pages) {
   const Errno error = plan_.Next(Kind::kUnlock);
-  if (error.ok()) return memory_.Unlock(pages);
-  if (plan_.half_done()) (void)memory_.Unlock(FirstHalf(pages));
+  if (error.ok()) return memory().Unlock(pages);
+  if (plan_.half_done()) (void)memory().Unlock(FirstHalf(pages));
   return error;
 }
 
 Errno FaultyMemory::CheckLockLimit(PageCount more) const {
   if (const Errno error = plan_.Next(Kind::kCheckLimit); !error.ok()) return error;
-  return memory_.CheckLockLimit(more);
+  return memory().CheckLockLimit(more);
 }
 
 Errno FaultyMemory::CheckMapped(PageRange pages) const {
   if (const Errno error = plan_.Next(Kind::kCheckMapped); !error.ok()) return error;
-  return memory_.CheckMapped(pages);
+  return memory().CheckMapped(pages);
 }
 
 Errno FaultyMemory::Populate(PageRange pages) {
   if (const Errno error = plan_.Next(Kind::kPopulate); !error.ok()) return error;
-  return memory_.Populate(pages);
+  return memory().Populate(pages);
+}
+
+Errno FaultyMemory::PopulateForWriting(PageRange pages) {
+  if (const Errno error = plan_.Next(Kind::kPopulateForWriting); !error.ok()) return error;
+  return memory().PopulateForWriting(pages);
+}
+
+Errno FaultyMemory::ReserveBlocks(PageRange pages) {
+  if (const Errno error = plan_.Next(Kind::kReserveBlocks); !error.ok()) return error;
+  return memory().ReserveBlocks(pages);
+}
+
+Errno FaultyMemory::OmitFromDumps(PageRange pages) {
+  if (const Errno error = plan_.Next(Kind::kOmitFromDumps); !error.ok()) return error;
+  return memory().OmitFromDumps(pages);
+}
+
+Errno FaultyMemory::OmitFromFork(PageRange pages) {
+  if (const Errno error = plan_.Next(Kind::kOmitFromFork); !error.ok()) return error;
+  return memory().OmitFromFork(pages);
 }
 
 Errno FaultyMemory::PageOut(PageRange pages) {
   if (const Errno error = plan_.Next(Kind::kPageOut); !error.ok()) return error;
-  return memory_.PageOut(pages);
+  return memory().PageOut(pages);
+}
+
+Result<bool> FaultyMemory::AllLocked(PageRange pages) const {
+  if (const Errno error = plan_.Next(Kind::kAllLocked); !error.ok()) return error;
+  return memory().AllLocked(pages);
 }
 
 Result<PageCount> FaultyMemory::CountPresent(PageRange pages) const {
   if (const Errno error = plan_.Next(Kind::kCountPresent); !error.ok()) return error;
-  return memory_.CountPresent(pages);
+  return memory().CountPresent(pages);
 }
 
 Result<std::optional<Mapping>> FaultyMemory::MappingAt(PageNumber page) const {
   if (const Errno error = plan_.Next(Kind::kMappingAt); !error.ok()) return error;
-  return memory_.MappingAt(page);
+  return memory().MappingAt(page);
 }
 
 }  // namespace os::testing

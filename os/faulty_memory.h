@@ -9,21 +9,20 @@
 #include <optional>
 
 #include "os/fault_plan.h"
-#include "os/memory.h"
+#include "os/forwarding_memory.h"
 
 namespace os::testing {
 
 // A call that fails by the plan does not reach `memory`, but for a half done Lock or Unlock: that
 // one is passed on for the first half of its range, rounded up, before it fails, as the kernel
 // leaves it where it stops within a range. (The answer to the passed-on half is ignored.)
-// page_size() never fails and is not counted; calls on empty ranges are.
+// page_size() and FileBytes() never fail and are not counted; calls on empty ranges are.
 //
 // Thread-safety: as the Memory beneath. The caller keeps `memory` and `plan` alive.
-class FaultyMemory final : public Memory {
+class FaultyMemory final : public ForwardingMemory {
  public:
-  FaultyMemory(Memory& memory, FaultPlan& plan) : memory_(memory), plan_(plan) {}
+  FaultyMemory(Memory& memory, FaultPlan& plan) : ForwardingMemory(memory), plan_(plan) {}
 
-  size_t page_size() const override { return memory_.page_size(); }
   Result<PageRange> Map(PageCount count, Access access, Fork fork, PageCount alignment) override;
   Errno Commit(PageRange pages) override;
   Errno Decommit(PageRange pages) override;
@@ -33,12 +32,16 @@ class FaultyMemory final : public Memory {
   Errno CheckLockLimit(PageCount more) const override;
   Errno CheckMapped(PageRange pages) const override;
   Errno Populate(PageRange pages) override;
+  Errno PopulateForWriting(PageRange pages) override;
+  Errno ReserveBlocks(PageRange pages) override;
+  Errno OmitFromDumps(PageRange pages) override;
+  Errno OmitFromFork(PageRange pages) override;
   Errno PageOut(PageRange pages) override;
+  Result<bool> AllLocked(PageRange pages) const override;
   Result<PageCount> CountPresent(PageRange pages) const override;
   Result<std::optional<Mapping>> MappingAt(PageNumber page) const override;
 
  private:
-  Memory& memory_;
   FaultPlan& plan_;
 };
 

@@ -7,6 +7,7 @@
 #ifndef OS_LIMITS_H_
 #define OS_LIMITS_H_
 
+#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -19,6 +20,40 @@ struct ByteLimit {
   std::optional<uint64_t> soft;
   std::optional<uint64_t> hard;
 };
+
+// How much more memory can be made resident before the kernel has to take it from somebody by
+// force, and what bounds it: the memory cgroup of the process or one above it, or the machine. What
+// the kernel can get back without harm (clean and dirty page cache, anonymous pages for which there
+// is swap space) counts as free. A snapshot, and an estimate: others take memory as well.
+struct Headroom {
+  enum class Bound { kNone, kSystem, kCgroupV1, kCgroupV2 };
+  Bound bound = Bound::kNone;  // the tightest; kNone where nothing could be read
+  uint64_t bytes = ~uint64_t{0};
+  uint64_t limit_bytes = 0;          // of the bound: the cgroup's limit, the machine's memory
+  uint64_t used_bytes = 0;           // of the bound
+  std::array<char, 256> group = {};  // path of the cgroup, cut to fit, NUL-terminated
+};
+
+// What bounds the memory that this process may lock, besides the kernel's own answer to mlock(2).
+// Thread-safe; no call fails for want of memory.
+class Limits {
+ public:
+  virtual ~Limits() = default;
+  // RLIMIT_MEMLOCK, in bytes.
+  virtual ByteLimit Memlock() const = 0;
+  // RLIMIT_RSS, soft, in bytes; nullopt: none. Linux itself ignores it.
+  virtual std::optional<uint64_t> Rss() const = 0;
+  // Bytes that the kernel counts as locked by this process; 0 where it cannot be read.
+  virtual uint64_t LockedBytes() const = 0;
+  // Costs some ten microseconds: reads files of /proc and of the cgroup file system.
+  virtual Headroom ReadHeadroom() const = 0;
+  // Whether limits on locked memory do not bind this process: CAP_IPC_LOCK in the initial user
+  // namespace. Found out by trying, never from CapEff. May cost some hundred microseconds.
+  virtual bool Privileged() const = 0;
+};
+
+// The kernel's own. Has no state; lives for ever.
+Limits& RealLimits();
 
 // RLIMIT_MEMLOCK, in bytes. (The shell's `ulimit -l` prints it in KiB.)
 ByteLimit MemlockLimit();

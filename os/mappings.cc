@@ -2,13 +2,10 @@
 
 #include <linux/types.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include <cctype>
 #include <charconv>
 #include <climits>
-#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -49,39 +46,16 @@ bool Consume(std::string_view& text, uint64_t& value, int base, char separator) 
   return true;
 }
 
-// A file by its device and number there.
-struct FileIdentity {
-  uint64_t device_major;
-  uint64_t device_minor;
-  uint64_t inode;
-};
-
-// The length of the file that the path leads to, if it is this one. Some file systems (btrfs,
-// overlayfs) give stat(2) another device than the list of mappings shows, which leaves only the
-// number.
-std::optional<uint64_t> BytesIfSame(const std::string& path, const FileIdentity& identity,
-                                    bool by_device) {
-  struct stat status;
-  if (stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
-  const bool same_device = major(status.st_dev) == identity.device_major &&
-                           minor(status.st_dev) == identity.device_minor;
-  if (status.st_ino != identity.inode || (by_device && !same_device)) return std::nullopt;
-  return static_cast<uint64_t>(status.st_size);
-}
-
-// The file's length, if the path still leads to the file that is mapped, or a descriptor of this
-// process does: a memfd and an unlinked file have no path.
-std::optional<uint64_t> FileBytes(const std::string& path, const FileIdentity& identity) {
-  if (const std::optional<uint64_t> bytes = BytesIfSame(path, identity, false)) return bytes;
-  std::error_code error;
-  for (std::filesystem::directory_iterator it("/proc/self/fd", error), end; !error && it != end;
-       it.increment(error)) {
-    if (const auto bytes = BytesIfSame(it->path(), identity, true)) return bytes;
-  }
-  return std::nullopt;
+bool StartsWith(const std::string& text, std::string_view prefix) {
+  return std::string_view(text).starts_with(prefix);
 }
 
 }  // namespace
+
+bool Mapping::needs_blocks() const {
+  return shared && writable && file_backed && !huge_pages && !StartsWith(file_path, "/memfd:") &&
+         !StartsWith(file_path, "/SYSV") && !StartsWith(file_path, "/dev/zero");
+}
 
 std::optional<Mapping> ParseMapsLine(std::string_view line, size_t page_size) {
   uint64_t begin = 0, end = 0, offset = 0, device_major = 0, device_minor = 0, inode = 0;
@@ -106,7 +80,7 @@ std::optional<Mapping> ParseMapsLine(std::string_view line, size_t page_size) {
   mapping.file_offset = offset;
   if (mapping.file_backed) {
     mapping.file_path = std::string(line);
-    mapping.file_bytes = FileBytes(mapping.file_path, {device_major, device_minor, inode});
+    mapping.file = {device_major, device_minor, inode};
   }
   return mapping;
 }
@@ -147,10 +121,10 @@ Result<std::optional<Mapping>> FindMapping(PageNumber page, size_t page_size) {
   mapping.shared = (query.flags & kShared) != 0;
   mapping.file_backed = query.inode != 0;
   mapping.file_offset = query.file_offset;
+  mapping.huge_pages = query.page_size != page_size;
   if (mapping.file_backed) {
     mapping.file_path = name;
-    mapping.file_bytes =
-        FileBytes(mapping.file_path, {query.device_major, query.device_minor, query.inode});
+    mapping.file = {query.device_major, query.device_minor, query.inode};
   }
   return std::optional<Mapping>(std::move(mapping));
 }

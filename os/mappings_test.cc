@@ -19,7 +19,10 @@ TEST(ParseMapsLine, OfAFile) {
   EXPECT_FALSE(mapping->writable || mapping->shared);
   EXPECT_EQ(mapping->file_offset, 0x3000u);
   EXPECT_EQ(mapping->file_path, "/no/such file");
-  EXPECT_FALSE(mapping->file_bytes.has_value());
+  EXPECT_EQ(mapping->file.device_major, 0xfeu);
+  EXPECT_EQ(mapping->file.device_minor, 1u);
+  EXPECT_EQ(mapping->file.inode, 42u);
+  EXPECT_FALSE(mapping->needs_blocks());
 }
 
 TEST(ParseMapsLine, OfMemoryWithoutAFile) {
@@ -33,6 +36,27 @@ TEST(ParseMapsLine, OfMemoryWithoutAFile) {
     EXPECT_FALSE(mapping->executable || mapping->file_backed);
     EXPECT_EQ(mapping->file_path, "");
     EXPECT_EQ(mapping->pages.count(), PageCount(1));
+  }
+}
+
+TEST(ParseMapsLine, OnlyAWritableSharedFileNeedsBlocks) {
+  const struct {
+    const char* line;
+    bool needs_blocks;
+  } cases[] = {
+      {"1000-2000 rw-s 00000000 fe:01 42 /srv/file", true},
+      {"1000-2000 rw-s 00000000 00:1a 42 /dev/shm/file (deleted)", true},
+      {"1000-2000 rw-p 00000000 fe:01 42 /srv/file", false},
+      {"1000-2000 r--s 00000000 fe:01 42 /srv/file", false},
+      {"1000-2000 rw-s 00000000 00:01 42 /memfd:pool (deleted)", false},
+      {"1000-2000 rw-s 00000000 00:01 42 /dev/zero (deleted)", false},
+      {"1000-2000 rw-s 00000000 00:01 42 /SYSV00000000 (deleted)", false},
+      {"1000-2000 rw-s 00000000 00:00 0", false},
+  };
+  for (const auto& [line, needs_blocks] : cases) {
+    const auto mapping = ParseMapsLine(line, kPage);
+    ASSERT_TRUE(mapping.has_value()) << line;
+    EXPECT_EQ(mapping->needs_blocks(), needs_blocks) << line;
   }
 }
 
@@ -84,7 +108,7 @@ TEST(FindMapping, AgreesWithTheText) {
     EXPECT_EQ(a.file_backed, b.file_backed);
     EXPECT_EQ(a.file_offset, b.file_offset);
     EXPECT_EQ(a.file_path, b.file_path);
-    EXPECT_EQ(a.file_bytes, b.file_bytes);
+    EXPECT_EQ(a.file.inode, b.file.inode);
   }
   EXPECT_EQ(memory.Unmap(*pages), kSuccess);
 }

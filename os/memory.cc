@@ -12,6 +12,7 @@
 #include <new>
 
 #include "os/file.h"
+#include "os/mapped_file.h"
 #include "os/mappings.h"
 
 namespace os {
@@ -19,6 +20,7 @@ namespace {
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
 #endif
 
 Errno FromCall(long result) { return result == 0 ? kSuccess : Errno::Last(); }
@@ -108,6 +110,34 @@ class KernelMemory final : public Memory {
   }
 
   Errno Populate(PageRange pages) override { return Advise(pages, MADV_POPULATE_READ); }
+  Errno PopulateForWriting(PageRange pages) override { return Advise(pages, MADV_POPULATE_WRITE); }
+  Errno OmitFromDumps(PageRange pages) override { return Advise(pages, MADV_DONTDUMP); }
+  Errno OmitFromFork(PageRange pages) override { return Advise(pages, MADV_DONTFORK); }
+
+  Errno ReserveBlocks(PageRange pages) override {
+    return ForEachPart(pages, [this](const Mapping& mapping, PageRange part) {
+      if (!mapping.needs_blocks()) return kSuccess;
+      const Errno error = AllocateHoles(mapping, part, page_size());
+      // Without a descriptor that can be written: by way of the mapping, which makes pages dirty.
+      return error == Errno(ENOTSUP) ? PopulateForWriting(part) : error;
+    });
+  }
+
+  Result<bool> AllLocked(PageRange pages) const override {
+    bool all = true;
+    const Errno error = ForEachPart(pages, [&](const Mapping&, PageRange part) {
+      // MS_INVALIDATE does nothing on Linux but to refuse locked pages.
+      const int flags = MS_ASYNC | MS_INVALIDATE;
+      const Errno refused =
+          FromCall(msync(part.address(page_size()), part.bytes(page_size()), flags));
+      all = all && refused == Errno(EBUSY);
+      return kSuccess;
+    });
+    if (error == Errno(ENOMEM)) return false;
+    if (!error.ok()) return error;
+    return all;
+  }
+
   Errno PageOut(PageRange pages) override { return Advise(pages, MADV_PAGEOUT); }
 
   Result<PageCount> CountPresent(PageRange pages) const override {
@@ -141,7 +171,35 @@ class KernelMemory final : public Memory {
     }
   }
 
+  std::optional<uint64_t> FileBytes(const Mapping& mapping) const override {
+    try {
+      return MappedFileBytes(mapping);
+    } catch (const std::bad_alloc&) {
+      return std::nullopt;
+    }
+  }
+
  private:
+  // Calls `visit(mapping, its part of the range)` for each mapping until one fails. ENOMEM: a hole.
+  template <typename Visit>
+  Errno ForEachPart(PageRange pages, Visit visit) const {
+    while (!pages.empty()) {
+      const Result<std::optional<Mapping>> mapping = MappingAt(pages.begin());
+      if (!mapping.ok()) return mapping.error();
+      if (!mapping->has_value() || !(*mapping)->pages.contains(pages.begin())) {
+        return Errno(ENOMEM);
+      }
+      const PageRange part = (*mapping)->pages.Intersection(pages);
+      try {
+        if (const Errno error = visit(**mapping, part); !error.ok()) return error;
+      } catch (const std::bad_alloc&) {
+        return Errno(EAGAIN);
+      }
+      pages = PageRange(part.end(), pages.end());
+    }
+    return kSuccess;
+  }
+
   // The most pages whose length in bytes does not wrap.
   PageCount MaxPages() const { return PageCount(~size_t{0} / page_size()); }
 

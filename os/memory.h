@@ -30,6 +30,13 @@
 
 namespace os {
 
+// A file by its device and its number there.
+struct FileIdentity {
+  uint64_t device_major = 0;
+  uint64_t device_minor = 0;
+  uint64_t inode = 0;
+};
+
 // One mapping (a VMA) of the address space.
 struct Mapping {
   PageRange pages;
@@ -38,12 +45,16 @@ struct Mapping {
   bool executable = false;
   bool shared = false;
   bool file_backed = false;
-  uint64_t file_offset = 0;            // bytes into the file, of the first page
-  std::string file_path;               // as the kernel prints it; empty without a file
-  std::optional<uint64_t> file_bytes;  // length of the file, where that can be told
+  bool huge_pages = false;   // of hugetlbfs: never swapped, never charged to the lock limit
+  uint64_t file_offset = 0;  // bytes into the file, of the first page
+  std::string file_path;     // as the kernel prints it; empty without a file
+  FileIdentity file;         // without a file: zeros
 
   // PROT_NONE: no access of any kind, which mlock(2) refuses.
   bool accessible() const { return readable || writable || executable; }
+  // Whether a write to it can need a block of a file system that may not have one. Memory that
+  // only looks like a file (memfd_create(2), shmget(2), shared anonymous memory) does not.
+  bool needs_blocks() const;
 };
 
 class Memory {
@@ -94,8 +105,26 @@ class Memory {
   // hole. EINVAL: an inaccessible page, or one of a kind that is never locked. EFAULT: a page past
   // the end of its file, or one that its file system could not provide.
   virtual Errno Populate(PageRange pages) = 0;
+  // Reads the range in for writing, without locking it: private pages get copies of their own, and
+  // pages of a shared file mapping become dirty. Errors as of Populate; EINVAL also where the range
+  // may not be written, or the kernel is older than 5.14.
+  virtual Errno PopulateForWriting(PageRange pages) = 0;
+  // Makes sure that writes to those pages of the range that lie in a shared, writable mapping of a
+  // file will find their blocks: allocates them for the file's holes. Other mappings are left
+  // alone. ENOSPC: the file system has no blocks left, or the quota is used up; blocks that it does
+  // not take back stay allocated (ext4; tmpfs takes them back). EFAULT: the same, or a page lies
+  // past the end of its file; that could not be told.
+  virtual Errno ReserveBlocks(PageRange pages) = 0;
+  // Keeps the pages out of core dumps (MADV_DONTDUMP), or out of children of fork (MADV_DONTFORK).
+  // ENOMEM: a hole, or a mapping could not be split.
+  virtual Errno OmitFromDumps(PageRange pages) = 0;
+  virtual Errno OmitFromFork(PageRange pages) = 0;
   // Asks the kernel to evict the pages now (MADV_PAGEOUT). EINVAL: a page of the range is locked.
   virtual Errno PageOut(PageRange pages) = 0;
+
+  // Whether the kernel holds every page of the range locked: each is in a mapping with the flag
+  // `lo` of /proc/self/smaps. False where one is not mapped. Changes nothing.
+  virtual Result<bool> AllLocked(PageRange pages) const = 0;
 
   // How many pages of the range are in this process' page tables at this moment, by the present
   // bits of /proc/self/pagemap: reading a present page does not fault, nor does writing one that
@@ -106,6 +135,9 @@ class Memory {
   // The first mapping that ends after `page`: the one that holds it, or the next one. nullopt:
   // none.
   virtual Result<std::optional<Mapping>> MappingAt(PageNumber page) const = 0;
+  // Bytes in the file of a mapping, where that can be told: its path still leads to it, or an open
+  // descriptor of this process does. nullopt: no file, or it cannot be told.
+  virtual std::optional<uint64_t> FileBytes(const Mapping& mapping) const = 0;
 };
 
 // The kernel's own. Has no state; lives for ever.

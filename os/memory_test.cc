@@ -286,13 +286,13 @@ TEST(RealMemory, MappingAtNamesTheFile) {
   EXPECT_EQ(MapsLine(address).find(Printed(mapping)), 0u) << Printed(mapping);
   EXPECT_TRUE(mapping.file_backed);
   EXPECT_EQ(mapping.file_offset, kPage);
-  EXPECT_EQ(mapping.file_bytes, 3 * kPage + 1);
+  EXPECT_EQ(RealMemory().FileBytes(mapping), 3 * kPage + 1);
   EXPECT_TRUE(MapsLine(address).ends_with(mapping.file_path)) << mapping.file_path;
   EXPECT_TRUE(mapping.file_path.ends_with(path.substr(path.rfind('/'))));
   EXPECT_EQ(unlink(path.c_str()), 0);
-  EXPECT_EQ(MappingAt(pages).file_bytes, 3 * kPage + 1);  // the descriptor can tell
+  EXPECT_EQ(RealMemory().FileBytes(MappingAt(pages)), 3 * kPage + 1);  // the descriptor can tell
   EXPECT_EQ(close(file), 0);
-  EXPECT_EQ(MappingAt(pages).file_bytes, std::nullopt);  // nobody can tell any more
+  EXPECT_EQ(RealMemory().FileBytes(MappingAt(pages)), std::nullopt);  // nobody can tell any more
   EXPECT_EQ(munmap(address, 2 * kPage), 0);
 }
 

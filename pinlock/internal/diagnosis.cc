@@ -64,7 +64,8 @@ std::optional<Finding> FindBadPage(os::Memory& memory, os::PageRange range) {
         const os::PageNumber page = FirstUnreadable(memory, part);
         const uint64_t offset =
             mapping.file_offset + (page - mapping.pages.begin()).bytes(page_size);
-        const bool inside = mapping.file_bytes && offset < *mapping.file_bytes;
+        const std::optional<uint64_t> file_bytes = memory.FileBytes(mapping);
+        const bool inside = file_bytes && offset < *file_bytes;
         return Finding{inside ? Cause::kFileSystemFull : Cause::kPastEndOfFile, page};
       });
 }

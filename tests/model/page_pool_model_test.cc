@@ -15,6 +15,8 @@
 #include "os/fake_file.h"
 #include "os/fault_plan.h"
 #include "os/faulty_file.h"
+#include "os/forwarding_memory.h"
+#include "os/memory.h"
 #include "tests/support/counting_locker.h"
 #include "tests/support/sanitizer.h"
 #include "tests/support/seed.h"
@@ -28,12 +30,12 @@ using os::testing::FakeFile;
 using Kind = PoolOperation::Kind;
 
 // RealMemory whose mappings are kept for the next pool: most of the cost of opening one.
-class ReusedMemory final : public os::Memory {
+class ReusedMemory final : public os::ForwardingMemory {
  public:
+  ReusedMemory() : ForwardingMemory(os::RealMemory()) {}
   ~ReusedMemory() override {
-    for (const Kept& kept : kept_) (void)real_.Unmap(kept.pages);
+    for (const Kept& kept : kept_) (void)memory().Unmap(kept.pages);
   }
-  size_t page_size() const override { return real_.page_size(); }
   os::Result<os::PageRange> Map(os::PageCount count, Access access, Fork fork,
                                 os::PageCount alignment) override {
     for (Kept& kept : kept_) {
@@ -44,7 +46,7 @@ class ReusedMemory final : public os::Memory {
       }
       return kept.pages;
     }
-    const os::Result<os::PageRange> mapped = real_.Map(count, access, fork, alignment);
+    const os::Result<os::PageRange> mapped = memory().Map(count, access, fork, alignment);
     if (!mapped.ok()) return mapped.error();
     kept_.push_back({*mapped, access, true, {}});
     if (access == Access::kReadWrite) kept_.back().committed.push_back(*mapped);
@@ -56,7 +58,7 @@ class ReusedMemory final : public os::Memory {
       if (committed.Intersection(pages) == pages) return os::kSuccess;
     }
     kept.committed.push_back(pages);
-    return real_.Commit(pages);
+    return memory().Commit(pages);
   }
   os::Errno Decommit(os::PageRange) override { return os::kSuccess; }
   os::Errno Unmap(os::PageRange pages) override {
@@ -65,14 +67,6 @@ class ReusedMemory final : public os::Memory {
   }
   os::Errno Lock(os::PageRange) override { return os::kSuccess; }
   os::Errno Unlock(os::PageRange) override { return os::kSuccess; }
-  os::Errno CheckLockLimit(os::PageCount) const override { return os::kSuccess; }
-  os::Errno CheckMapped(os::PageRange) const override { return os::kSuccess; }
-  os::Errno Populate(os::PageRange) override { return os::kSuccess; }
-  os::Errno PageOut(os::PageRange) override { return os::kSuccess; }
-  os::Result<os::PageCount> CountPresent(os::PageRange) const override { return os::Errno(EINVAL); }
-  os::Result<std::optional<os::Mapping>> MappingAt(os::PageNumber) const override {
-    return os::Errno(EINVAL);
-  }
 
  private:
   struct Kept {
@@ -88,7 +82,6 @@ class ReusedMemory final : public os::Memory {
     std::abort();
   }
 
-  os::Memory& real_ = os::RealMemory();
   std::vector<Kept> kept_;
 };
 
