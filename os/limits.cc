@@ -3,10 +3,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <charconv>
-#include <fstream>
-#include <string>
+#include <algorithm>
 #include <string_view>
+
+#include "os/headroom.h"
+#include "os/line_reader.h"
+#include "os/privilege.h"
 
 namespace os {
 namespace {
@@ -16,26 +18,44 @@ std::optional<uint64_t> FromRlimit(rlim_t value) {
   return value;
 }
 
-// The text after "KEY:" and white space in a file of such lines. ENOENT: no such file or key.
-Result<std::string> FieldOf(const char* path, std::string_view key) {
-  std::ifstream file(path);
-  std::string line;
-  while (std::getline(file, line)) {
-    if (!line.starts_with(key) || line.size() <= key.size() || line[key.size()] != ':') continue;
-    const size_t begin = line.find_first_not_of(" \t", key.size() + 1);
-    return begin == std::string::npos ? std::string() : line.substr(begin);
+// The number after "KEY:" in /proc/self/status. ENOENT: no such file or key.
+Result<uint64_t> StatusField(std::string_view key, int base) {
+  LineReader lines("/proc/self/status");
+  while (const std::optional<std::string_view> line = lines.Next()) {
+    const std::optional<std::string_view> text = ValueOf(*line, key);
+    if (!text) continue;
+    const std::optional<uint64_t> value = ParseNumber(*text, base);
+    if (!value) return Errno(EINVAL);
+    return *value;
   }
   return Errno(ENOENT);
 }
 
-Result<uint64_t> ParseNumber(std::string_view text, int base) {
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-  if (error != std::errc() || end == text.data()) return Errno(EINVAL);
-  return value;
-}
+class KernelLimits final : public Limits {
+ public:
+  ByteLimit Memlock() const override { return MemlockLimit(); }
+
+  std::optional<uint64_t> Rss() const override {
+    rlimit limit{};
+    (void)getrlimit(RLIMIT_RSS, &limit);  // fails only for an unknown resource
+    return FromRlimit(limit.rlim_cur);
+  }
+
+  uint64_t LockedBytes() const override {
+    const Result<uint64_t> bytes = os::LockedBytes();
+    return bytes.ok() ? *bytes : 0;
+  }
+
+  Headroom ReadHeadroom() const override { return os::ReadHeadroom(); }
+  bool Privileged() const override { return HasLockPrivilege(); }
+};
 
 }  // namespace
+
+Limits& RealLimits() {
+  static KernelLimits limits;
+  return limits;
+}
 
 ByteLimit MemlockLimit() {
   rlimit limit{};
@@ -44,44 +64,47 @@ ByteLimit MemlockLimit() {
 }
 
 Result<uint64_t> LockedBytes() {
-  const Result<std::string> field = FieldOf("/proc/self/status", "VmLck");
-  if (!field.ok()) return field.error();
-  const Result<uint64_t> kib = ParseNumber(*field, 10);
+  const Result<uint64_t> kib = StatusField("VmLck", 10);
   if (!kib.ok()) return kib.error();
   return *kib * 1024;
 }
 
 Result<bool> ClaimsLockCapability() {
   constexpr int kCapIpcLock = 14;
-  const Result<std::string> field = FieldOf("/proc/self/status", "CapEff");
-  if (!field.ok()) return field.error();
-  const Result<uint64_t> set = ParseNumber(*field, 16);
+  const Result<uint64_t> set = StatusField("CapEff", 16);
   if (!set.ok()) return set.error();
   return (*set >> kCapIpcLock & 1) != 0;
 }
 
 Result<bool> InInitialUserNamespace() {
-  std::ifstream map("/proc/self/uid_map");
-  if (!map) return true;  // a kernel without user namespaces
-  uint64_t inside = 0, outside = 0, count = 0;
-  if (!(map >> inside >> outside >> count)) return false;  // a new namespace without a map
-  return inside == 0 && outside == 0 && count == 0xffffffff;
+  LineReader map("/proc/self/uid_map");
+  if (!map.ok()) return true;  // a kernel without user namespaces
+  const std::optional<std::string_view> line = map.Next();
+  if (!line) return false;   // a new namespace without a map
+  uint64_t numbers[3] = {};  // inside, outside, count
+  std::string_view rest = *line;
+  for (uint64_t& number : numbers) {
+    rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size()));
+    const std::optional<uint64_t> value = ParseNumber(rest);
+    if (!value) return false;
+    number = *value;
+    rest.remove_prefix(std::min(rest.find(' '), rest.size()));
+  }
+  return numbers[0] == 0 && numbers[1] == 0 && numbers[2] == 0xffffffff;
 }
 
 Result<uint64_t> MaxMappings() {
-  std::ifstream file("/proc/sys/vm/max_map_count");
-  uint64_t value = 0;
-  if (!(file >> value)) return Errno(ENOENT);
-  return value;
+  const std::optional<uint64_t> value = ReadNumber("/proc/sys/vm/max_map_count");
+  if (!value) return Errno(ENOENT);
+  return *value;
 }
 
 Result<uint64_t> CountMappings() {
-  std::ifstream maps("/proc/self/maps");
-  if (!maps) return Errno(ENOENT);
+  LineReader maps("/proc/self/maps");
+  if (!maps.ok()) return Errno(ENOENT);
   uint64_t count = 0;
-  std::string line;
-  while (std::getline(maps, line)) {
-    if (!line.ends_with("[vsyscall]")) ++count;  // on x86 the kernel's own page, in nobody's count
+  while (const std::optional<std::string_view> line = maps.Next()) {
+    if (!line->ends_with("[vsyscall]")) ++count;  // on x86 the kernel's own page, in nobody's count
   }
   return count;
 }

@@ -31,7 +31,7 @@ struct Headroom {
   uint64_t bytes = ~uint64_t{0};
   uint64_t limit_bytes = 0;          // of the bound: the cgroup's limit, the machine's memory
   uint64_t used_bytes = 0;           // of the bound
-  std::array<char, 256> group = {};  // path of the cgroup, cut to fit, NUL-terminated
+  std::array<char, 256> group = {};  // directory of the cgroup, cut to fit, NUL-terminated
 };
 
 // What bounds the memory that this process may lock, besides the kernel's own answer to mlock(2).
@@ -45,10 +45,12 @@ class Limits {
   virtual std::optional<uint64_t> Rss() const = 0;
   // Bytes that the kernel counts as locked by this process; 0 where it cannot be read.
   virtual uint64_t LockedBytes() const = 0;
-  // Costs some ten microseconds: reads files of /proc and of the cgroup file system.
+  // Costs some ten microseconds, and as many again for each cgroup above where one has a limit:
+  // reads files of /proc and of the cgroup file system (os/headroom.h).
   virtual Headroom ReadHeadroom() const = 0;
   // Whether limits on locked memory do not bind this process: CAP_IPC_LOCK in the initial user
-  // namespace. Found out by trying, never from CapEff. May cost some hundred microseconds.
+  // namespace. Found out by trying, from CapEff only where that is forbidden. May cost some hundred
+  // microseconds (os/privilege.h).
   virtual bool Privileged() const = 0;
 };
 

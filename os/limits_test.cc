@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -138,6 +139,35 @@ TEST(PhysicalMemoryBytes, AgreesWithSysinfo) {
   struct sysinfo info {};
   ASSERT_EQ(sysinfo(&info), 0);
   EXPECT_EQ(PhysicalMemoryBytes(), uint64_t{info.totalram} * info.mem_unit);
+}
+
+TEST(InInitialUserNamespace, IsFalseInANewOne) {
+  test_support::RunInChild({.namespaces = CLONE_NEWUSER},
+                           [] { EXPECT_FALSE(*InInitialUserNamespace()); });
+}
+
+TEST(RealLimits, AreThoseOfTheFunctions) {
+  Limits& limits = RealLimits();
+  EXPECT_EQ(&limits, &RealLimits());
+  EXPECT_EQ(limits.Memlock().soft, MemlockLimit().soft);
+  EXPECT_EQ(limits.Memlock().hard, MemlockLimit().hard);
+  const PageRange pages = Map(3);
+  const uint64_t before = limits.LockedBytes();
+  ASSERT_EQ(memory().Lock(pages), kSuccess);
+  EXPECT_EQ(limits.LockedBytes(), before + 3 * memory().page_size());
+  ASSERT_EQ(memory().Unmap(pages), kSuccess);
+  EXPECT_NE(limits.ReadHeadroom().bound, Headroom::Bound::kNone);
+}
+
+TEST(RealLimits, RssIsReadAnew) {
+  test_support::RunInChild([] {
+    rlimit limit{};
+    ASSERT_EQ(getrlimit(RLIMIT_RSS, &limit), 0);
+    EXPECT_EQ(RealLimits().Rss().value_or(RLIM_INFINITY), limit.rlim_cur);
+    limit.rlim_cur = 12345;
+    ASSERT_EQ(setrlimit(RLIMIT_RSS, &limit), 0) << Errno::Last().Name();
+    EXPECT_EQ(RealLimits().Rss(), 12345u);
+  });
 }
 
 }  // namespace
