@@ -1,6 +1,7 @@
 #include "os/limits.h"
 
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -36,8 +37,10 @@ class KernelLimits final : public Limits {
   ByteLimit Memlock() const override { return MemlockLimit(); }
 
   std::optional<uint64_t> Rss() const override {
+    // Read at every first pin. The C library's getrlimit calls prlimit(2), which looks for a process
+    // and asks for permission, and costs twice as much.
     rlimit limit{};
-    (void)getrlimit(RLIMIT_RSS, &limit);  // fails only for an unknown resource
+    (void)syscall(SYS_getrlimit, RLIMIT_RSS, &limit);  // fails only for an unknown resource
     return FromRlimit(limit.rlim_cur);
   }
 

@@ -14,6 +14,8 @@
 #include "os/file.h"
 #include "os/mapped_file.h"
 #include "os/mappings.h"
+#include "os/pagemap.h"
+#include "os/raw_memory.h"
 
 namespace os {
 namespace {
@@ -40,7 +42,7 @@ class KernelMemory final : public Memory {
     const size_t bytes = (count + slack).bytes(page_size());
     const int protection = access == Access::kNone ? PROT_NONE : PROT_READ | PROT_WRITE;
     void* address =
-        mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        RawMmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (address == MAP_FAILED) return Errno::Last();
     const PageNumber begin(reinterpret_cast<uintptr_t>(address) / page_size());
     const uint64_t unit = alignment.value();
@@ -76,7 +78,7 @@ class KernelMemory final : public Memory {
 
   Errno Unmap(PageRange pages) override {
     if (pages.empty()) return kSuccess;
-    return FromCall(munmap(pages.address(page_size()), pages.bytes(page_size())));
+    return FromCall(RawMunmap(pages.address(page_size()), pages.bytes(page_size())));
   }
 
   // The C library's mlock and munlock are replaced by calls that do nothing under the sanitizers,
@@ -141,26 +143,7 @@ class KernelMemory final : public Memory {
   Errno PageOut(PageRange pages) override { return Advise(pages, MADV_PAGEOUT); }
 
   Result<PageCount> CountPresent(PageRange pages) const override {
-    // Opened at each call: a descriptor from before a fork would go on describing the parent.
-    Result<OwnedDescriptor> pagemap = OpenForReading("/proc/self/pagemap");
-    if (!pagemap.ok()) return pagemap.error();
-    const std::unique_ptr<File> file = BorrowFile(pagemap->get());
-    if (file == nullptr) return Errno(ENOMEM);
-    constexpr uint64_t kPresent = uint64_t{1} << 63;
-    std::array<uint64_t, 1024> entries;
-    uint64_t present = 0;
-    for (PageNumber page = pages.begin(); page < pages.end();) {
-      const uint64_t wanted = std::min<uint64_t>(entries.size(), (pages.end() - page).value());
-      const std::span<uint64_t> part = std::span(entries).first(wanted);
-      const Result<size_t> bytes =
-          file->ReadAt(std::as_writable_bytes(part), page.value() * sizeof(uint64_t));
-      if (!bytes.ok()) return bytes.error();
-      if (*bytes != part.size_bytes()) return Errno(EINVAL);  // beyond the address space
-      present += static_cast<uint64_t>(std::count_if(
-          part.begin(), part.end(), [](uint64_t entry) { return (entry & kPresent) != 0; }));
-      page = page + PageCount(wanted);
-    }
-    return PageCount(present);
+    return CountPresentPages(pages, page_size());
   }
 
   Result<std::optional<Mapping>> MappingAt(PageNumber page) const override {
@@ -205,7 +188,7 @@ class KernelMemory final : public Memory {
 
   Errno Advise(PageRange pages, int advice) {
     if (pages.empty()) return kSuccess;
-    return FromCall(madvise(pages.address(page_size()), pages.bytes(page_size()), advice));
+    return FromCall(RawMadvise(pages.address(page_size()), pages.bytes(page_size()), advice));
   }
 };
 

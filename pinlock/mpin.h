@@ -37,6 +37,7 @@ struct mpin_stat {
   uint64_t kernel_locks;   /* calls of mlock(2) */
   uint64_t kernel_unlocks; /* calls of munlock(2) */
   uint64_t failures;       /* calls that failed */
+  uint64_t forgotten;      /* pages that were unmapped or replaced while they were pinned */
 };
 
 /*
@@ -46,15 +47,18 @@ struct mpin_stat {
  *
  *   EINVAL  a page is not mapped, is mapped PROT_NONE, lies past the end of its file, or is secret
  *           memory (memfd_secret(2)); or addr + len is beyond the address space
- *   ENOMEM  more than RLIMIT_MEMLOCK allows, without CAP_IPC_LOCK in the initial user namespace
- *   EAGAIN  no memory for the pages or for the counters; a counter is at its maximum (32,767); or
- *           the process is at vm.max_map_count
- *   ENOSPC  the file system of a mapped file has no block for a page
+ *   ENOMEM  without CAP_IPC_LOCK in the initial user namespace: more than RLIMIT_MEMLOCK,
+ *           RLIMIT_RSS or mpin_set_max_pages() allows
+ *   EAGAIN  no room for the pages in the memory cgroup or the machine, or no memory for the
+ *           counters; a counter is at its maximum (32,767); or the process is at vm.max_map_count
+ *   ENOSPC  the file system of a mapped file has no block for a page, now or when a shared mapping
+ *           is written to
  *
- * mpin_error() says which. Blocks while pages are read in. Where every counter is above 0 already
- * it does not enter the kernel, but to wait for another thread, to get memory for counters, or to
- * try again to unlock residual pages. The range must stay mapped while it is pinned: munpin() it
- * before munmap(2), or its counters stay behind for whatever is mapped there next.
+ * mpin_error() says which. Blocks while pages are read in, 2 MiB at a time. Where every counter is
+ * above 0 already it does not enter the kernel, but to wait for another thread, to get memory for
+ * counters, or to try again to unlock residual pages; within 2 MiB it then waits for nobody. The
+ * range must stay mapped while it is pinned: munpin() it before munmap(2), or tell the library
+ * afterwards (mpin_forget()).
  */
 int mpin(void *addr, size_t len);
 
@@ -64,12 +68,52 @@ int mpin(void *addr, size_t len);
  *
  *   EINVAL  a counter in the range is 0, or the range wraps; or a page was unmapped, which is
  *           noticed where a counter of the range would get to 0
+ *   EBUSY   another thread is between mpin_io_begin() and mpin_io_end() on a page of the range
  *   EAGAIN  no memory for the counters
  *
  * Where the kernel itself refuses to unlock a page, the counter is 0 all the same and the page
  * counts as residual until a later call succeeds in unlocking it.
  */
 int munpin(void *addr, size_t len);
+
+/*
+ * Locks pages again that are pinned, all of them, without counting: after fork(2), so that the
+ * parent's next writes do not fault to copy them, or after somebody's munlock(2). Returns 0, or -1
+ * with errno: EINVAL where a counter is 0, and the errors of mpin(). Blocks and enters the kernel.
+ */
+int mpin_refresh(void *addr, size_t len);
+
+/*
+ * Sets the counters of the range to 0, for memory that was unmapped or replaced while it was
+ * pinned. What is mapped there now is unlocked. Returns 0, or -1 with errno and nothing changed:
+ * EINVAL (the range wraps), EAGAIN (no memory for the counters).
+ */
+int mpin_forget(void *addr, size_t len);
+
+/*
+ * Moves the counters along with memory that mremap(2) has moved, grown or shrunk: call it with
+ * what mremap was given and has returned. Memory that is new has counters of 0 and is unlocked.
+ * Returns 0, or -1 with errno and nothing changed: EINVAL (a range wraps, or the two overlap and
+ * do not begin at the same address), EAGAIN (no memory for the counters).
+ */
+int mpin_moved(void *old_addr, size_t old_len, void *new_addr, size_t new_len);
+
+/*
+ * Between the two calls, munpin() of any of the pages by another thread fails with EBUSY. The
+ * pages must be pinned. They nest; mpin_io_end() takes the address and length of an mpin_io_begin()
+ * by the same thread. A thread's I/O ends with the thread. Return 0, or -1 with errno:
+ * EINVAL (a page is not pinned; no such mpin_io_begin()), EAGAIN (no memory).
+ */
+int mpin_io_begin(void *addr, size_t len);
+int mpin_io_end(void *addr, size_t len);
+
+/*
+ * PLOCK_MAX of IRIX: the most distinct pages that this process, and children that it forks later,
+ * may have pinned at a time; 0 is no limit, as at the start. It does not bind a process with
+ * CAP_IPC_LOCK in the initial user namespace. What is pinned already stays. Returns 0, or -1 with
+ * errno EAGAIN (no memory for the library's state).
+ */
+int mpin_set_max_pages(uint64_t pages);
 
 /*
  * Fills in *info. Returns 0, or -1 with errno: EINVAL (info is NULL, or the range wraps); EAGAIN

@@ -70,12 +70,11 @@ std::optional<Finding> FindBadPage(os::Memory& memory, os::PageRange range) {
       });
 }
 
-void ReadLimits(Failure& failure) {
-  const os::ByteLimit limit = os::MemlockLimit();
+void ReadLimits(const os::Limits& limits, Failure& failure) {
+  const os::ByteLimit limit = limits.Memlock();
   failure.limit_soft = limit.soft.value_or(Failure::kUnlimited);
   failure.limit_hard = limit.hard.value_or(Failure::kUnlimited);
-  const os::Result<uint64_t> held = os::LockedBytes();
-  failure.bytes_held = held.ok() ? *held : 0;
+  failure.bytes_held = limits.LockedBytes();
   const os::Result<bool> claims = os::ClaimsLockCapability();
   const os::Result<bool> initial = os::InInitialUserNamespace();
   failure.privilege_in_namespace_only = claims.ok() && *claims && initial.ok() && !*initial;
@@ -107,30 +106,32 @@ Finding FindCause(os::Memory& memory, os::PageRange range, os::PageCount needed,
   return {AtMappingLimit(failure) ? Cause::kTooManyMappings : Cause::kNoMemory, {}};
 }
 
-void Report(const Finding& finding, const os::Memory& memory, os::PageCount needed,
-            Failure& failure) {
+void Report(const Finding& finding, const os::Memory& memory, const os::Limits& limits,
+            os::PageCount needed, Failure& failure) {
   failure.cause = finding.cause;
   failure.error = ErrnoOf(finding.cause);
   failure.where = finding.where.address(memory.page_size());
   failure.bytes_needed = needed.bytes(memory.page_size());
-  if (finding.cause == Cause::kLimit || finding.cause == Cause::kLimitZero) ReadLimits(failure);
+  if (finding.cause == Cause::kLimit || finding.cause == Cause::kLimitZero) {
+    ReadLimits(limits, failure);
+  }
 }
 
 }  // namespace
 
-void Diagnose(os::Memory& memory, os::PageRange range, os::PageCount needed, os::Errno kernel,
-              Failure& failure) {
+void Diagnose(os::Memory& memory, const os::Limits& limits, os::PageRange range,
+              os::PageCount needed, os::Errno kernel, Failure& failure) {
   try {
-    Report(FindCause(memory, range, needed, kernel, failure), memory, needed, failure);
+    Report(FindCause(memory, range, needed, kernel, failure), memory, limits, needed, failure);
   } catch (const std::bad_alloc&) {
-    Report({Cause::kNoMemory, {}}, memory, needed, failure);  // no memory to find out
+    Report({Cause::kNoMemory, {}}, memory, limits, needed, failure);  // no memory to find out
   }
 }
 
-bool DiagnoseBeforehand(os::Memory& memory, os::PageRange range, os::PageCount needed,
-                        Failure& failure) {
+bool DiagnoseBeforehand(os::Memory& memory, const os::Limits& limits, os::PageRange range,
+                        os::PageCount needed, Failure& failure) {
   const std::optional<Finding> obstacle = FindObstacle(memory, range, needed);
-  if (obstacle) Report(*obstacle, memory, needed, failure);
+  if (obstacle) Report(*obstacle, memory, limits, needed, failure);
   return obstacle.has_value();
 }
 

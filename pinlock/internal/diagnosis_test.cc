@@ -27,7 +27,7 @@ os::PageRange Pages(uint64_t first, uint64_t count) {
 
 Failure DiagnoseOn(Memory& memory, os::PageRange range, os::Errno kernel = os::Errno(ENOMEM)) {
   Failure failure;
-  Diagnose(memory, range, range.count(), kernel, failure);
+  Diagnose(memory, os::RealLimits(), range, range.count(), kernel, failure);
   EXPECT_EQ(failure.error, ErrnoOf(failure.cause));
   EXPECT_EQ(failure.bytes_needed, range.bytes(memory.page_size()));
   return failure;

@@ -41,6 +41,18 @@ const char* NameOf(Operation operation) {
       return "mpin_query";
     case Operation::kStat:
       return "mpin_get_stat";
+    case Operation::kForget:
+      return "mpin_forget";
+    case Operation::kMoved:
+      return "mpin_moved";
+    case Operation::kRefresh:
+      return "mpin_refresh";
+    case Operation::kIoBegin:
+      return "mpin_io_begin";
+    case Operation::kIoEnd:
+      return "mpin_io_end";
+    case Operation::kSetMaxPages:
+      return "mpin_set_max_pages";
   }
   return "";
 }
@@ -75,6 +87,41 @@ void DescribeLimit(const Failure& failure, Line& line) {
   DescribeCure(failure, line);
 }
 
+void DescribeOwnLimit(const Failure& failure, Line& line) {
+  const bool rss = failure.cause == Cause::kRssLimit;
+  line.Add("over %s: %" PRIu64 " KiB allowed, %" PRIu64 " KiB pinned, %" PRIu64
+           " KiB more asked for; cure: ",
+           rss ? "RLIMIT_RSS" : "PLOCK_MAX", InKib(failure.limit_soft), InKib(failure.bytes_held),
+           InKib(failure.bytes_needed));
+  if (rss) {
+    line.Add("`ulimit -m %" PRIu64 "` (KiB) or `ulimit -m unlimited` in the shell that starts it",
+             InKib(failure.bytes_held + failure.bytes_needed));
+  } else {
+    line.Add("a larger number for mpin_set_max_pages(), or 0 for none");
+  }
+}
+
+void DescribeHeadroom(const Failure& failure, Line& line) {
+  const os::Headroom& room = failure.headroom;
+  const bool system = room.bound == os::Headroom::Bound::kSystem;
+  if (system) {
+    line.Add("the machine");
+  } else {
+    line.Add("the memory cgroup %s", room.group.data());
+  }
+  line.Add(" has room for %" PRIu64 " KiB more (%" PRIu64 " KiB in all, %" PRIu64
+           " KiB used), %" PRIu64
+           " KiB are asked for, and beyond that the kernel kills a process; cure: ",
+           InKib(room.bytes), InKib(room.limit_bytes), InKib(room.used_bytes),
+           InKib(failure.bytes_needed));
+  if (system) {
+    line.Add("free memory, or add some or swap space");
+  } else {
+    line.Add("a larger %s there, MemoryMax= in the systemd unit, or --memory for the container",
+             room.bound == os::Headroom::Bound::kCgroupV1 ? "memory.limit_in_bytes" : "memory.max");
+  }
+}
+
 }  // namespace
 
 os::Errno ErrnoOf(Cause cause) {
@@ -88,19 +135,26 @@ os::Errno ErrnoOf(Cause cause) {
     case Cause::kNotLockable:
     case Cause::kNotPinned:
     case Cause::kNoResult:
+    case Cause::kNoIo:
+    case Cause::kOverlap:
       return os::Errno(EINVAL);
     case Cause::kLimit:
     case Cause::kLimitZero:
+    case Cause::kPageLimit:
+    case Cause::kRssLimit:
       return os::Errno(ENOMEM);
     case Cause::kCountFull:
     case Cause::kTooManyMappings:
     case Cause::kNoMemory:
+    case Cause::kNoHeadroom:
     case Cause::kNoTableMemory:
       return os::Errno(EAGAIN);
     case Cause::kNoPagemap:
       return os::Errno(ENOENT);
     case Cause::kFileSystemFull:
       return os::Errno(ENOSPC);
+    case Cause::kBusy:
+      return os::Errno(EBUSY);
   }
   return os::Errno(EINVAL);
 }
@@ -140,6 +194,26 @@ void Describe(const Failure& failure, std::span<char> text) {
     case Cause::kLimit:
     case Cause::kLimitZero:
       DescribeLimit(failure, line);
+      break;
+    case Cause::kPageLimit:
+    case Cause::kRssLimit:
+      DescribeOwnLimit(failure, line);
+      break;
+    case Cause::kNoHeadroom:
+      DescribeHeadroom(failure, line);
+      break;
+    case Cause::kBusy:
+      line.Add("thread %" PRId32 " uses the page at %#" PRIxPTR
+               " for I/O; wait for its mpin_io_end, and try again",
+               failure.thread, failure.where);
+      break;
+    case Cause::kNoIo:
+      line.Add(
+          "this thread has not begun I/O on this very range; every mpin_io_end needs an "
+          "mpin_io_begin of the same thread, address and length before it");
+      break;
+    case Cause::kOverlap:
+      line.Add("the old and the new range overlap; mremap(2) moves no memory onto itself");
       break;
     case Cause::kCountFull:
       line.Add("the page at %#" PRIxPTR

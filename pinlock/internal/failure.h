@@ -12,6 +12,7 @@
 #include <span>
 
 #include "os/errno.h"
+#include "os/limits.h"
 #include "os/page_range.h"
 
 namespace pinlock::internal {
@@ -27,15 +28,32 @@ enum class Cause {
   kNoResult,         // EINVAL: a null pointer for the answer
   kLimit,            // ENOMEM: beyond RLIMIT_MEMLOCK
   kLimitZero,        // ENOMEM: RLIMIT_MEMLOCK is 0
+  kPageLimit,        // ENOMEM: beyond PLOCK_MAX (mpin_set_max_pages)
+  kRssLimit,         // ENOMEM: beyond RLIMIT_RSS
   kCountFull,        // EAGAIN: a page's count is at its maximum
   kTooManyMappings,  // EAGAIN: vm.max_map_count
   kNoMemory,         // EAGAIN: no memory for the pages
+  kNoHeadroom,       // EAGAIN: the cgroup or the machine would kill somebody for the pages
   kNoTableMemory,    // EAGAIN: no memory for the counters
   kNoPagemap,        // /proc/self/pagemap could not be read; the error is that of reading it
   kFileSystemFull,   // ENOSPC: no block for a page of a file mapping
+  kBusy,             // EBUSY: another thread's I/O uses a page
+  kNoIo,             // EINVAL: mpin_io_end without this thread's mpin_io_begin
+  kOverlap,          // EINVAL: mpin_moved between ranges that overlap
 };
 
-enum class Operation { kLock, kUnlock, kQuery, kStat };
+enum class Operation {
+  kLock,
+  kUnlock,
+  kQuery,
+  kStat,
+  kForget,
+  kMoved,
+  kRefresh,
+  kIoBegin,
+  kIoEnd,
+  kSetMaxPages,
+};
 
 struct Failure {
   os::Errno error;
@@ -49,6 +67,8 @@ struct Failure {
   uint64_t limit_soft = 0;    // bytes; kUnlimited for none
   uint64_t limit_hard = 0;
   uint64_t mappings_max = 0;
+  os::Headroom headroom;  // for kNoHeadroom
+  int32_t thread = 0;     // whose I/O, for kBusy
   bool privilege_in_namespace_only = false;
 
   static constexpr uint64_t kUnlimited = ~uint64_t{0};

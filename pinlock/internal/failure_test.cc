@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -30,12 +31,23 @@ const std::vector<Expectation>& Expectations() {
        {"RLIMIT_MEMLOCK", "64 KiB allowed", "60 KiB locked", "8 KiB more asked for",
         "ulimit -l 68"}},
       {Cause::kLimitZero, ENOMEM, {"RLIMIT_MEMLOCK is 0", "8 KiB asked for", "ulimit -l"}},
+      {Cause::kPageLimit,
+       ENOMEM,
+       {"PLOCK_MAX", "64 KiB allowed", "60 KiB pinned", "mpin_set_max_pages"}},
+      {Cause::kRssLimit, ENOMEM, {"RLIMIT_RSS", "64 KiB allowed", "ulimit -m 68"}},
       {Cause::kCountFull, EAGAIN, {"0x7000", "as often as can be counted", "munpin"}},
       {Cause::kTooManyMappings, EAGAIN, {"vm.max_map_count", "65530", "sysctl", "131060"}},
       {Cause::kNoMemory, EAGAIN, {"no memory for 8 KiB more", "cgroup", "raise"}},
+      {Cause::kNoHeadroom,
+       EAGAIN,
+       {"/app/one", "room for 4 KiB more", "128 KiB in all", "124 KiB used", "8 KiB are asked for",
+        "kills a process", "memory.max", "--memory"}},
       {Cause::kNoTableMemory, EAGAIN, {"page counters", "free some"}},
       {Cause::kNoPagemap, ENOENT, {"/proc/self/pagemap", "Permission denied", "mounted"}},
       {Cause::kFileSystemFull, ENOSPC, {"0x7000", "no space left on the file system"}},
+      {Cause::kBusy, EBUSY, {"thread 4711", "0x7000", "mpin_io_end", "try again"}},
+      {Cause::kNoIo, EINVAL, {"has not begun I/O", "mpin_io_begin"}},
+      {Cause::kOverlap, EINVAL, {"overlap", "mremap(2)"}},
   };
   return all;
 }
@@ -53,6 +65,12 @@ Failure Example(Cause cause) {
   failure.limit_soft = 64 * 1024;
   failure.limit_hard = Failure::kUnlimited;
   failure.mappings_max = 65530;
+  failure.thread = 4711;
+  failure.headroom.bound = os::Headroom::Bound::kCgroupV2;
+  failure.headroom.bytes = 4096;
+  failure.headroom.limit_bytes = 128 * 1024;
+  failure.headroom.used_bytes = 124 * 1024;
+  std::strcpy(failure.headroom.group.data(), "/app/one");
   return failure;
 }
 
@@ -69,7 +87,7 @@ TEST(Failure, NoCauseIsSuccessAndWordless) {
 }
 
 TEST(Failure, EveryCauseIsExpectedHere) {
-  ASSERT_EQ(Expectations().size(), static_cast<size_t>(Cause::kFileSystemFull));
+  ASSERT_EQ(Expectations().size(), static_cast<size_t>(Cause::kOverlap));
   for (size_t i = 0; i < Expectations().size(); ++i) {
     EXPECT_EQ(static_cast<size_t>(Expectations()[i].cause), i + 1);
   }
@@ -100,6 +118,29 @@ TEST(Failure, NamesTheCallThatFailed) {
   EXPECT_TRUE(TextOf(failure).starts_with("mpin_query of "));
   failure.operation = Operation::kStat;
   EXPECT_TRUE(TextOf(failure).starts_with("mpin_get_stat of "));
+  failure.operation = Operation::kForget;
+  EXPECT_TRUE(TextOf(failure).starts_with("mpin_forget of "));
+  failure.operation = Operation::kMoved;
+  EXPECT_TRUE(TextOf(failure).starts_with("mpin_moved of "));
+  failure.operation = Operation::kRefresh;
+  EXPECT_TRUE(TextOf(failure).starts_with("mpin_refresh of "));
+  failure.operation = Operation::kIoBegin;
+  EXPECT_TRUE(TextOf(failure).starts_with("mpin_io_begin of "));
+  failure.operation = Operation::kIoEnd;
+  EXPECT_TRUE(TextOf(failure).starts_with("mpin_io_end of "));
+  failure.operation = Operation::kSetMaxPages;
+  EXPECT_TRUE(TextOf(failure).starts_with("mpin_set_max_pages of "));
+}
+
+TEST(Failure, SaysWhereThereIsNoRoom) {
+  Failure failure = Example(Cause::kNoHeadroom);
+  failure.headroom.bound = os::Headroom::Bound::kCgroupV1;
+  EXPECT_NE(TextOf(failure).find("memory.limit_in_bytes"), std::string::npos) << TextOf(failure);
+  failure.headroom.bound = os::Headroom::Bound::kSystem;
+  const std::string text = TextOf(failure);
+  EXPECT_NE(text.find("the machine has room for 4 KiB"), std::string::npos) << text;
+  EXPECT_NE(text.find("swap space"), std::string::npos) << text;
+  EXPECT_EQ(text.find("cgroup"), std::string::npos) << text;
 }
 
 TEST(Failure, AHardLimitThatIsTooLowNeedsAnAdministrator) {

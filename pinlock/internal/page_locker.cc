@@ -1,117 +1,20 @@
 #include "pinlock/internal/page_locker.h"
 
 #include <algorithm>
-#include <cstring>
-#include <optional>
-#include <utility>
 
+#include "os/coarse_clock.h"
+#include "os/thread_id.h"
 #include "pinlock/internal/diagnosis.h"
+#include "pinlock/internal/runs.h"
 
 namespace pinlock::internal {
 namespace {
-
-// The next maximal run of pages whose segments satisfy `wanted`, from the front of `rest`, which is
-// moved past it. nullopt: none is left.
-template <typename Wanted>
-std::optional<os::PageRange> NextRun(const LockTable& table, os::PageRange& rest, Wanted wanted) {
-  std::optional<os::PageRange> run;
-  while (!rest.empty()) {
-    const LockTable::Segment segment = table.FirstSegment(rest);
-    if (wanted(segment)) {
-      run = run ? os::PageRange(run->begin(), segment.pages.end()) : segment.pages;
-    } else if (run) {
-      return run;
-    }
-    rest = os::PageRange(segment.pages.end(), rest.end());
-  }
-  return run;
-}
-
-bool IsUnlocked(const LockTable::Segment& segment) { return segment.count == 0; }
-bool IsLockedOnce(const LockTable::Segment& segment) { return segment.count == 1; }
-bool IsResidual(const LockTable::Segment& segment) {
-  return segment.count == 0 && segment.residual;
-}
-
-// A piece of a range that is mapped, or is not.
-struct Part {
-  os::PageRange pages;
-  bool mapped;
-};
-
-// The first part of `rest`, which is moved past it: what one mapping holds of it, or the hole
-// before the next one. Where the mappings cannot be read, all of it counts as mapped. Precondition:
-// not empty.
-Part NextPart(const os::Memory& memory, os::PageRange& rest) {
-  const os::Result<std::optional<os::Mapping>> found = memory.MappingAt(rest.begin());
-  Part part{rest, true};
-  if (found.ok()) {
-    part.mapped = found->has_value() && (*found)->pages.contains(rest.begin());
-    if (part.mapped) {
-      part.pages = (*found)->pages.Intersection(rest);
-    } else if (found->has_value()) {
-      part.pages = os::PageRange(rest.begin(), std::min(rest.end(), (*found)->pages.begin()));
-    }
-  }
-  rest = os::PageRange(part.pages.end(), rest.end());
-  return part;
-}
-
-// The part of the table that can hold anything.
-constexpr os::PageRange kWholeTable(os::PageNumber(0), os::PageNumber(LockTable::kPageNumbers));
 
 // From this size on a range is looked at before the table grows for it: a mistaken length of 2^56
 // bytes would cost 128 GiB of table.
 constexpr os::PageCount kLargeRange(uint64_t{1} << 24);
 
 }  // namespace
-
-// Table memory: chunks that a forked child finds wiped, cut into blocks. Chunks are never unmapped.
-class PageLocker::Blocks final : public BlockSource {
- public:
-  Blocks(BlockPool& pool, os::Memory& memory) : pool_(pool), memory_(memory) {}
-
-  void* Allocate(size_t bytes) override {
-    BlockPool::FreeBlock*& list = ListOf(bytes);
-    if (list == nullptr && !Refill(bytes)) return nullptr;
-    BlockPool::FreeBlock* block = list;
-    list = block->next;
-    std::memset(static_cast<void*>(block), 0, bytes);
-    return block;
-  }
-
-  void Free(void* block, size_t bytes) override {
-    BlockPool::FreeBlock*& list = ListOf(bytes);
-    list = new (block) BlockPool::FreeBlock{list};
-  }
-
- private:
-  static constexpr size_t kChunkBytes = 256 * 1024;
-
-  BlockPool::FreeBlock*& ListOf(size_t bytes) {
-    return bytes == kNodeBytes ? pool_.free_nodes : pool_.free_counts;
-  }
-
-  // Puts one node, or the blocks of counts that fit into one, on their list.
-  bool Refill(size_t bytes) {
-    if (pool_.chunk_next == pool_.chunk_end) {
-      const size_t page_size = memory_.page_size();
-      const os::PageCount pages(std::max(kChunkBytes, page_size) / page_size);
-      const os::Result<os::PageRange> chunk =
-          memory_.Map(pages, os::Memory::Access::kReadWrite, os::Memory::Fork::kWipe);
-      if (!chunk.ok()) return false;
-      pool_.chunk_next = static_cast<std::byte*>(chunk->address(page_size));
-      pool_.chunk_end = pool_.chunk_next + chunk->bytes(page_size);
-    }
-    std::byte* node = pool_.chunk_next;
-    pool_.chunk_next += kNodeBytes;
-    for (size_t offset = 0; offset < kNodeBytes; offset += bytes) Free(node + offset, bytes);
-    return true;
-  }
-
-  BlockPool& pool_;
-  os::Memory& memory_;
-};
 
 os::Errno PageLocker::Fail(Cause cause, os::PageNumber where, Failure& failure) {
   failure.cause = cause;
@@ -121,69 +24,185 @@ os::Errno PageLocker::Fail(Cause cause, os::PageNumber where, Failure& failure) 
   return failure.error;
 }
 
-os::Result<os::PageRange> PageLocker::PagesOf(uintptr_t address, size_t bytes, Operation operation,
+// Fails for the first page of the range that has the count.
+os::Errno PageLocker::FailAtFirst(Cause cause, os::PageRange range, uint16_t count,
+                                  Failure& failure) {
+  const auto has_count = [count](const LockTable::Segment& s) { return s.count == count; };
+  const auto run = NextRun(state_.table, range, has_count);
+  return Fail(cause, run ? run->begin() : range.begin(), failure);
+}
+
+os::Result<os::PageRange> PageLocker::PagesOf(ByteRange bytes, Operation operation,
                                               Failure& failure) {
-  failure = Failure();
+  failure.cause = Cause::kNone;
   failure.operation = operation;
-  failure.address = address;
-  failure.bytes = bytes;
+  failure.address = bytes.address;
+  failure.bytes = bytes.bytes;
   const os::Result<os::PageRange> range =
-      os::PageRange::Covering(address, bytes, memory_.page_size());
+      os::PageRange::Covering(bytes.address, bytes.bytes, memory_.page_size());
   if (range.ok() && (range->empty() || LockTable::Covers(*range))) return range;
+  const TableHolder holder(state_);
   return Fail(Cause::kRangeWraps, os::PageNumber(0), failure);
 }
 
-os::Errno PageLocker::KernelLock(os::PageRange run) {
-  ++state_.stats.kernel_locks;
-  return memory_.Lock(run);
-}
-
-os::Errno PageLocker::KernelUnlock(os::PageRange run) {
-  ++state_.stats.kernel_unlocks;
-  return memory_.Unlock(run);
-}
-
-bool PageLocker::Mapped(os::PageRange range) const {
-  return FirstUnmapped(memory_, range) == range.end();
+os::Errno PageLocker::Prepare(os::PageRange range, bool all_counted, Failure& failure) {
+  TableBlocks blocks(state_.blocks, memory_);
+  const os::Errno error =
+      all_counted ? state_.table.PrepareEdges(range, blocks) : state_.table.Prepare(range, blocks);
+  if (error.ok()) return error;
+  return Fail(Cause::kNoTableMemory, range.begin(), failure);
 }
 
 os::Errno PageLocker::Lock(uintptr_t address, size_t bytes, Failure& failure) {
-  const os::LatchHolder holder(state_.latch);
-  const os::Result<os::PageRange> range = PagesOf(address, bytes, Operation::kLock, failure);
+  const os::Result<os::PageRange> range = PagesOf({address, bytes}, Operation::kLock, failure);
   if (!range.ok()) return range.error();
+  if (state_.shared_table().TryNestedPin(*range, state_.gate)) return os::kSuccess;
+  const TableHolder holder(state_);
   RetryResidual();
-  os::PageRange rest = *range;
-  const auto is_full = [](const LockTable::Segment& s) { return s.count == LockTable::kMaxCount; };
-  if (const auto full = NextRun(state_.table, rest, is_full)) {
-    return Fail(Cause::kCountFull, full->begin(), failure);
+  const Claim claim(state_, *range);
+  return LockClaimed(*range, failure);
+}
+
+os::Errno PageLocker::LockClaimed(os::PageRange range, Failure& failure) {
+  const LockTable::Survey survey = state_.table.SurveyOf(range);
+  if (survey.full()) return FailAtFirst(Cause::kCountFull, range, LockTable::kMaxCount, failure);
+  if (survey.unlocked() && range.count() >= kLargeRange) {
+    const os::PageCount more = CountUnlocked(range);
+    if (const os::Errno error = FindObstacle(range, more, failure); !error.ok()) return error;
   }
-  if (range->count() >= kLargeRange &&
-      DiagnoseBeforehand(memory_, *range, CountUnlocked(*range), failure)) {
-    ++state_.stats.failures;
-    return failure.error;
+  if (const os::Errno error = Prepare(range, !survey.unlocked(), failure); !error.ok())
+    return error;
+  if (survey.unlocked()) {
+    const os::Errno error = LockUncounted(range, survey.counted(), failure);
+    if (!error.ok()) return error;
+  } else if (state_.verify) {
+    VerifyLocked(range, failure);
   }
-  Blocks blocks(state_.blocks, memory_);
-  if (!state_.table.Prepare(*range, blocks).ok()) {
-    return Fail(Cause::kNoTableMemory, range->begin(), failure);
-  }
-  if (const os::Errno error = LockRuns(*range, failure); !error.ok()) return error;
-  state_.table.Increment(*range, blocks);
+  TableBlocks blocks(state_.blocks, memory_);
+  state_.table.Increment(range, blocks);
   ++state_.stats.pins;
   return os::kSuccess;
+}
+
+// Locks what is at 0 of a range, some of which may be counted.
+os::Errno PageLocker::LockUncounted(os::PageRange range, bool some_counted, Failure& failure) {
+  if (some_counted) {
+    if (const auto hole = FirstHole(range)) return Fail(Cause::kHole, *hole, failure);
+  }
+  const os::PageCount more = some_counted ? CountUnlocked(range) : range.count();
+  if (const os::Errno error = CheckLimits(range, more, failure); !error.ok()) return error;
+  state_.pages_pending += more.value();
+  const os::Errno error = LockRuns(range, failure);
+  state_.pages_pending -= more.value();
+  if (!error.ok()) return error;
+  // Nested pins of others have gone on meanwhile.
+  if (!some_counted || !state_.table.SurveyOf(range).full()) return os::kSuccess;
+  UnlockRuns(range, IsUnlocked);
+  return FailAtFirst(Cause::kCountFull, range, LockTable::kMaxCount, failure);
+}
+
+// Whether something is bound to fail: a page that is not mapped or not accessible, or the kernel's
+// limit for `more` pages. 0: nothing is.
+os::Errno PageLocker::FindObstacle(os::PageRange range, os::PageCount more, Failure& failure) {
+  bool found = false;
+  {
+    const TableRelease release(state_);
+    found = DiagnoseBeforehand(memory_, limits_, range, more, failure);
+  }
+  if (!found) return os::kSuccess;
+  ++state_.stats.failures;
+  return failure.error;
+}
+
+// The limits that the kernel leaves to us, and its own where many steps would find out late.
+os::Errno PageLocker::CheckLimits(os::PageRange range, os::PageCount more, Failure& failure) {
+  const size_t page_size = memory_.page_size();
+  const os::PageCount held(state_.table.pages_locked() + state_.pages_pending);
+  const std::optional<uint64_t> rss = limits_.Rss();
+  const bool over_pages = state_.pages_max != 0 && (held + more).value() > state_.pages_max;
+  const bool over_rss = rss && (held + more).bytes(page_size) > *rss;
+  if ((over_pages || over_rss) && !IsPrivileged()) {
+    // A bad range comes first: no limit that is raised would cure it.
+    if (const os::Errno error = FindObstacle(range, os::PageCount(0), failure); !error.ok()) {
+      return error;
+    }
+    failure.limit_soft = over_pages ? os::PageCount(state_.pages_max).bytes(page_size) : *rss;
+    failure.bytes_held = held.bytes(page_size);
+    failure.bytes_needed = more.bytes(page_size);
+    return Fail(over_pages ? Cause::kPageLimit : Cause::kRssLimit, range.begin(), failure);
+  }
+  if (more.value() <= LockTable::kPagesPerLeaf || memory_.CheckLockLimit(more).ok()) {
+    return os::kSuccess;
+  }
+  return FindObstacle(range, more, failure);
+}
+
+bool PageLocker::IsPrivileged() {
+  const TableRelease release(state_);
+  return limits_.Privileged();
 }
 
 // Locks every run of the range that is at 0; all of them or, seen from outside, none.
 os::Errno PageLocker::LockRuns(os::PageRange range, Failure& failure) {
   os::PageRange rest = range;
-  while (const auto run = NextRun(state_.table, rest, IsUnlocked)) {
-    const os::Errno error = KernelLock(*run);
-    if (error.ok()) continue;
-    // The kernel leaves the failed run half done, so that one is undone too.
-    UndoLock(os::PageRange(range.begin(), run->end()));
-    Diagnose(memory_, range, CountUnlocked(range), error, failure);
-    ++state_.stats.failures;
-    return failure.error;
+  while (auto run = NextRun(state_.table, rest, IsUnlocked)) {
+    while (!run->empty()) {
+      const os::PageRange step = FirstStep(*run);
+      bool touched = false;
+      const os::Errno error = LockStep(step, touched, failure);
+      if (error.ok()) {
+        *run = os::PageRange(step.end(), run->end());
+        continue;
+      }
+      // The kernel leaves the failed step half done, so that one is undone too.
+      UnlockRuns(os::PageRange(range.begin(), touched ? step.end() : step.begin()), IsUnlocked);
+      ++state_.stats.failures;
+      const os::PageCount unlocked = CountUnlocked(range);
+      const TableRelease release(state_);
+      failure.bytes_needed = unlocked.bytes(memory_.page_size());
+      if (failure.cause == Cause::kNone) {
+        Diagnose(memory_, limits_, range, unlocked, error, failure);
+      } else {
+        // It was refused before the kernel could say what else is wrong.
+        (void)DiagnoseBeforehand(memory_, limits_, range, unlocked, failure);
+      }
+      return failure.error;
+    }
   }
+  return os::kSuccess;
+}
+
+// Locks at most 2 MiB. `touched`: the kernel was asked to lock. `failure` is filled in where it is
+// not the kernel that refuses.
+os::Errno PageLocker::LockStep(os::PageRange step, bool& touched, Failure& failure) {
+  const os::CoarseTime now = os::CoarseNow();
+  const bool known_plain = state_.notes.AreKnownPlain(step, now);
+  const bool has_room = state_.notes.TakeRoom(step.count(), now);
+  const bool room_is_old = state_.notes.IsRoomOld(now);
+  os::PageRange plain;
+  os::PageCount room;
+  os::Errno error;
+  {
+    const TableRelease release(state_);
+    Admission admission(memory_, limits_);
+    const os::Errno blocks = known_plain ? os::kSuccess : admission.ReserveBlocks(step, plain);
+    bool no_blocks = blocks == os::Errno(ENOSPC);
+    if (!no_blocks && !has_room) error = admission.CheckRoom(step, room_is_old, room, failure);
+    if (!no_blocks && error.ok()) {
+      touched = true;
+      error = memory_.Lock(step);
+      no_blocks = error.ok() && blocks == os::Errno(EFAULT);
+    }
+    if (no_blocks) {
+      failure.cause = Cause::kFileSystemFull;
+      failure.where = step.begin().address(memory_.page_size());
+      error = failure.error = ErrnoOf(failure.cause);
+    }
+  }
+  if (touched) ++state_.stats.kernel_locks;
+  if (!error.ok()) return error;
+  if (!known_plain) state_.notes.SetPlain(plain, now);
+  if (!has_room && room > os::PageCount(0)) state_.notes.SetRoom(room, now);
   return os::kSuccess;
 }
 
@@ -194,128 +213,123 @@ os::PageCount PageLocker::CountUnlocked(os::PageRange range) const {
   return pages;
 }
 
-// Unlocks every run of the range that is at 0. Prepared.
-void PageLocker::UndoLock(os::PageRange range) {
-  while (const auto run = NextRun(state_.table, range, IsUnlocked)) UnlockUncounted(*run);
+os::Errno PageLocker::Unlock(uintptr_t address, size_t bytes, Failure& failure) {
+  const os::Result<os::PageRange> range = PagesOf({address, bytes}, Operation::kUnlock, failure);
+  if (!range.ok()) return range.error();
+  if (state_.shared_table().TryNestedUnpin(*range, state_.gate)) return os::kSuccess;
+  const TableHolder holder(state_);
+  RetryResidual();
+  const Claim claim(state_, *range);
+  return UnlockClaimed(*range, failure);
 }
 
-// Unlocks a maximal run of pages that are at 0. What the kernel refuses to unlock is residual
-// afterwards, and the rest is not. Prepared.
+os::Errno PageLocker::UnlockClaimed(os::PageRange range, Failure& failure) {
+  const LockTable::Survey survey = state_.table.SurveyOf(range);
+  if (survey.unlocked()) return FailAtFirst(Cause::kNotPinned, range, 0, failure);
+  if (!state_.io.empty()) {
+    if (const auto user = state_.io.FindOther(range, os::CurrentThread(), os::IsAlive)) {
+      failure.thread = user->thread;
+      return Fail(Cause::kBusy, user->page, failure);
+    }
+  }
+  if (const os::Errno error = Prepare(range, true, failure); !error.ok()) return error;
+  if (!survey.last() && state_.verify) VerifyLocked(range, failure);
+  if (survey.last() && range.count() == os::PageCount(1)) return UnlockLastOfPage(range, failure);
+  // munlock(2) would unlock the part before a hole, so the holes are looked for first.
+  if (survey.last()) {
+    if (const auto hole = FirstHole(range)) return Fail(Cause::kHole, *hole, failure);
+  }
+  TableBlocks blocks(state_.blocks, memory_);
+  const uint64_t residual_before = state_.table.pages_residual();
+  state_.table.Decrement(range, blocks);
+  const uint64_t unlocking = state_.table.pages_residual() - residual_before;
+  state_.pages_unlocking += unlocking;
+  if (survey.last()) UnlockRuns(range, IsResidual);
+  state_.pages_unlocking -= unlocking;
+  ++state_.stats.unpins;
+  return os::kSuccess;
+}
+
+// The same for one page at 1. Of one page munlock(2) unlocks no part, so it is itself asked whether
+// the page is mapped.
+os::Errno PageLocker::UnlockLastOfPage(os::PageRange page, Failure& failure) {
+  TableBlocks blocks(state_.blocks, memory_);
+  state_.table.Decrement(page, blocks);
+  ++state_.pages_unlocking;
+  ++state_.stats.kernel_unlocks;
+  bool unlocked = false, mapped = true;
+  {
+    const TableRelease release(state_);
+    unlocked = memory_.Unlock(page).ok();
+    if (!unlocked) mapped = FirstUnmapped(memory_, page) == page.end();
+  }
+  --state_.pages_unlocking;
+  if (!mapped) {
+    state_.table.SetCount(page, 1, blocks);
+    return Fail(Cause::kHole, page.begin(), failure);
+  }
+  state_.notes.GiveBack(page.count());
+  if (unlocked) state_.table.SetResidual(page, false, blocks);
+  ++state_.stats.unpins;
+  return os::kSuccess;
+}
+
+// Unlocks every run of the range whose pages, at 0, are as wanted. What the kernel refuses to
+// unlock is residual afterwards, and the rest is not. Prepared.
+void PageLocker::UnlockRuns(os::PageRange range, bool (*wanted)(const LockTable::Segment&)) {
+  while (auto run = NextRun(state_.table, range, wanted)) {
+    while (!run->empty()) {
+      const os::PageRange step = FirstStep(*run);
+      UnlockUncounted(step);
+      *run = os::PageRange(step.end(), run->end());
+    }
+  }
+}
+
 void PageLocker::UnlockUncounted(os::PageRange run) {
-  Blocks blocks(state_.blocks, memory_);
-  const bool unlocked = KernelUnlock(run).ok();
+  TableBlocks blocks(state_.blocks, memory_);
+  ++state_.stats.kernel_unlocks;
+  bool unlocked = false;
+  {
+    const TableRelease release(state_);
+    unlocked = memory_.Unlock(run).ok();
+  }
+  state_.notes.GiveBack(run.count());
   if (unlocked && state_.table.pages_residual() == 0) return;
   state_.table.SetResidual(run, !unlocked, blocks);
   if (unlocked) return;
   // A hole stops munlock(2), as a mapping does that it cannot split: go on with each part.
   while (!run.empty()) {
-    const Part part = NextPart(memory_, run);
-    if (part.mapped && !KernelUnlock(part.pages).ok()) continue;
+    Part part{};
+    {
+      const TableRelease release(state_);
+      part = NextPart(memory_, run);
+      if (part.mapped && !memory_.Unlock(part.pages).ok()) continue;
+    }
+    if (part.mapped) ++state_.stats.kernel_unlocks;
     // Without memory for a finer mark the coarse one stays: a retry does no harm.
     if (!state_.table.Prepare(part.pages, blocks).ok()) continue;
     state_.table.SetResidual(part.pages, false, blocks);
   }
 }
 
-os::Errno PageLocker::Unlock(uintptr_t address, size_t bytes, Failure& failure) {
-  const os::LatchHolder holder(state_.latch);
-  const os::Result<os::PageRange> range = PagesOf(address, bytes, Operation::kUnlock, failure);
-  if (!range.ok()) return range.error();
-  RetryResidual();
-  os::PageRange rest = *range;
-  if (const auto unpinned = NextRun(state_.table, rest, IsUnlocked)) {
-    return Fail(Cause::kNotPinned, unpinned->begin(), failure);
-  }
-  Blocks blocks(state_.blocks, memory_);
-  if (!state_.table.Prepare(*range, blocks).ok()) {
-    return Fail(Cause::kNoTableMemory, range->begin(), failure);
-  }
-  if (const os::Errno error = UnlockRuns(*range, failure); !error.ok()) return error;
-  state_.table.Decrement(*range, blocks);
-  ++state_.stats.unpins;
-  return os::kSuccess;
+// The first page of the range that is not mapped. nullopt: all are.
+std::optional<os::PageNumber> PageLocker::FirstHole(os::PageRange range) {
+  const TableRelease release(state_);
+  if (memory_.CheckMapped(range).ok()) return std::nullopt;
+  const os::PageNumber hole = FirstUnmapped(memory_, range);
+  return hole == range.end() ? std::nullopt : std::optional(hole);
 }
 
-// Unlocks every run of the range that is at 1. A run that the kernel cannot unlock is marked; the
-// mark becomes residual with the decrement that follows.
-os::Errno PageLocker::UnlockRuns(os::PageRange range, Failure& failure) {
-  Blocks blocks(state_.blocks, memory_);
-  os::PageRange rest = range;
-  bool checked = false;
-  while (const auto run = NextRun(state_.table, rest, IsLockedOnce)) {
-    // munlock(2) would unlock the part before a hole, so the holes are looked for first.
-    if (!std::exchange(checked, true) && !memory_.CheckMapped(range).ok() && !Mapped(range)) {
-      return Fail(Cause::kHole, FirstUnmapped(memory_, range), failure);
-    }
-    if (KernelUnlock(*run).ok()) continue;
-    if (Mapped(*run)) {
-      state_.table.SetResidual(*run, true, blocks);
-      continue;
-    }
-    UndoUnlock(os::PageRange(range.begin(), run->end()));
-    return Fail(Cause::kHole, FirstUnmapped(memory_, *run), failure);
-  }
-  return os::kSuccess;
-}
-
-// Locks again what UnlockRuns has unlocked, but for what is no longer mapped. Only an munmap(2)
-// that runs at the same time as the munpin leads here. Where the limit was lowered meanwhile, so
-// that a page cannot be locked again, its count goes to 0: a count means a lock.
-void PageLocker::UndoUnlock(os::PageRange range) {
-  Blocks blocks(state_.blocks, memory_);
-  state_.table.SetResidual(range, false, blocks);
-  while (const auto run = NextRun(state_.table, range, IsLockedOnce)) {
-    for (os::PageRange rest = *run; !rest.empty();) {
-      const Part part = NextPart(memory_, rest);
-      if (!part.mapped || KernelLock(part.pages).ok()) continue;
-      if (!state_.table.Prepare(part.pages, blocks).ok()) continue;
-      state_.table.Decrement(part.pages, blocks);
-    }
-  }
-}
-
-// Tries again to unlock what the kernel refused to unlock before.
+// Tries again to unlock what the kernel refused to unlock before, where nobody else is at work.
 void PageLocker::RetryResidual() {
-  if (state_.table.pages_residual() == 0) return;
-  os::PageRange rest = kWholeTable;
-  while (const auto run = NextRun(state_.table, rest, IsResidual)) UnlockUncounted(*run);
-}
-
-os::Errno PageLocker::Query(uintptr_t address, size_t bytes, RangeInfo& info, Failure& failure) {
-  // Looked up before the latch is taken: it may be a long range.
-  const os::Result<os::PageRange> pages =
-      os::PageRange::Covering(address, bytes, memory_.page_size());
-  const os::Result<os::PageCount> present =
-      pages.ok() ? memory_.CountPresent(*pages) : pages.error();
-  const os::LatchHolder holder(state_.latch);
-  const os::Result<os::PageRange> range = PagesOf(address, bytes, Operation::kQuery, failure);
-  if (!range.ok()) return range.error();
-  if (!present.ok()) {
-    // What pagemap does not know is beyond the address space.
-    const bool beyond = present.error() == os::Errno(EINVAL);
-    (void)Fail(beyond ? Cause::kRangeWraps : Cause::kNoPagemap, range->begin(), failure);
-    return failure.error = present.error();
+  if (!state_.has_residual()) return;
+  os::PageRange rest = state_.table.residual_hull();
+  while (const auto run = NextRun(state_.table, rest, IsResidual)) {
+    if (Claim::IsClaimed(state_, *run)) continue;
+    const Claim claim(state_, *run);
+    UnlockUncounted(*run);
   }
-  info = RangeInfo();
-  info.pages = range->count().value();
-  info.pages_resident = present->value();
-  info.count_min = range->empty() ? uint16_t{0} : LockTable::kMaxCount;
-  for (os::PageRange rest = *range; !rest.empty();) {
-    const LockTable::Segment segment = state_.table.FirstSegment(rest);
-    info.count_min = std::min(info.count_min, segment.count);
-    info.count_max = std::max(info.count_max, segment.count);
-    if (segment.count > 0) info.pages_locked += segment.pages.count().value();
-    rest = os::PageRange(segment.pages.end(), rest.end());
-  }
-  return os::kSuccess;
-}
-
-LockStats PageLocker::Stats() {
-  const os::LatchHolder holder(state_.latch);
-  LockStats stats = state_.stats;
-  stats.pages_locked = state_.table.pages_locked();
-  stats.pages_residual = state_.table.pages_residual();
-  return stats;
 }
 
 }  // namespace pinlock::internal

@@ -1,6 +1,9 @@
 #include "pinlock/internal/process_locker.h"
 
 #include <atomic>
+#include <bit>
+#include <cstdlib>
+#include <cstring>
 #include <new>
 
 namespace pinlock::internal {
@@ -12,13 +15,16 @@ struct ProcessState {
   LockerState locker;
 };
 
-// These two are ordinary memory, which a child inherits.
+// These are ordinary memory, which a child inherits.
 std::atomic<ProcessState*> process_state{nullptr};
 std::atomic<uint64_t> generations{0};
+std::atomic<uint64_t> max_pages{0};
+std::atomic<int> page_shift{0};  // set before process_state is
 
 ProcessState* CreateState() {
   os::Memory& memory = os::RealMemory();
   const size_t page_size = memory.page_size();
+  page_shift.store(std::countr_zero(page_size), std::memory_order_relaxed);
   const os::PageCount pages((sizeof(ProcessState) + page_size - 1) / page_size);
   const os::Result<os::PageRange> range =
       memory.Map(pages, os::Memory::Access::kReadWrite, os::Memory::Fork::kWipe);
@@ -30,17 +36,70 @@ ProcessState* CreateState() {
   return expected;
 }
 
+bool VerifyIsAskedFor() {
+  const char* value = secure_getenv("PINLOCK_VERIFY");
+  return value != nullptr && std::strcmp(value, "") != 0 && std::strcmp(value, "0") != 0;
+}
+
+PageLocker LockerOf(ProcessState& state) {
+  return PageLocker(state.locker, os::RealMemory(), os::RealLimits());
+}
+
+// What the process begins with: the settings, which are not counts. Where another thread is at it,
+// that one may be a moment late with them.
+void BeginUse(ProcessState& state) {
+  uint64_t unset = 0;
+  const uint64_t mine = generations.fetch_add(1) + 1;
+  if (!state.generation.compare_exchange_strong(unset, mine)) return;
+  PageLocker locker = LockerOf(state);
+  if (const uint64_t pages = max_pages.load()) locker.SetMaxPages(pages);
+  if (VerifyIsAskedFor()) locker.SetVerify(true);
+}
+
+// The pages of a range by the short way; empty where it is not plain.
+os::PageRange PagesOf(uintptr_t address, size_t bytes) {
+  if (bytes == 0 || bytes - 1 > ~uintptr_t{0} - address) return {};
+  const int shift = page_shift.load(std::memory_order_relaxed);
+  return os::PageRange(os::PageNumber(address >> shift),
+                       os::PageNumber(((address + (bytes - 1)) >> shift) + 1));
+}
+
 }  // namespace
 
 std::optional<PageLocker> ProcessLocker() {
   ProcessState* state = process_state.load(std::memory_order_acquire);
   if (state == nullptr) state = CreateState();
   if (state == nullptr) return std::nullopt;
-  if (state->generation.load(std::memory_order_acquire) == 0) {
-    uint64_t unset = 0;
-    state->generation.compare_exchange_strong(unset, generations.fetch_add(1) + 1);
+  if (state->generation.load(std::memory_order_acquire) == 0) BeginUse(*state);
+  return LockerOf(*state);
+}
+
+std::optional<PageLocker> ProcessLockerInUse() {
+  ProcessState* state = process_state.load(std::memory_order_acquire);
+  if (state == nullptr || state->generation.load(std::memory_order_acquire) == 0) {
+    return std::nullopt;
   }
-  return PageLocker(state->locker, os::RealMemory());
+  return LockerOf(*state);
+}
+
+bool TryNestedPin(uintptr_t address, size_t bytes) {
+  ProcessState* state = process_state.load(std::memory_order_acquire);
+  if (state == nullptr) return false;
+  return state->locker.shared_table().TryNestedPin(PagesOf(address, bytes), state->locker.gate);
+}
+
+bool TryNestedUnpin(uintptr_t address, size_t bytes) {
+  ProcessState* state = process_state.load(std::memory_order_acquire);
+  if (state == nullptr) return false;
+  return state->locker.shared_table().TryNestedUnpin(PagesOf(address, bytes), state->locker.gate);
+}
+
+bool SetProcessMaxPages(uint64_t pages) {
+  std::optional<PageLocker> locker = ProcessLocker();
+  if (!locker) return false;
+  max_pages.store(pages);
+  locker->SetMaxPages(pages);
+  return true;
 }
 
 uint64_t ProcessGeneration() {

@@ -7,6 +7,7 @@
 #ifndef PINLOCK_INTERNAL_PROCESS_LOCKER_H_
 #define PINLOCK_INTERNAL_PROCESS_LOCKER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 
@@ -16,6 +17,19 @@ namespace pinlock::internal {
 
 // nullopt: no memory for the state (or a kernel older than Linux 4.14). Safe from every thread.
 std::optional<PageLocker> ProcessLocker();
+
+// The same, but nullopt also where nothing was ever locked in this process: then there is nothing
+// to be told.
+std::optional<PageLocker> ProcessLockerInUse();
+
+// PageLocker::Lock and Unlock for nested pins, by the short way: false, with nothing changed, where
+// it is not to be had. Never enter the kernel, never wait.
+bool TryNestedPin(uintptr_t address, size_t bytes);
+bool TryNestedUnpin(uintptr_t address, size_t bytes);
+
+// PLOCK_MAX of this process and, unlike the counts, of the children that it forks from now on.
+// False: no memory for the state.
+bool SetProcessMaxPages(uint64_t pages);
 
 // A number that no ancestor of this process has had: tells a lock that was taken in this process
 // from one that was inherited with a copy of the memory. 0: nothing was ever locked here.

@@ -152,8 +152,8 @@ class Bench {
   TestMapping mapping_{kPages};
   LockerState state_;
   os::testing::FaultyMemory faulty_memory_;
-  PageLocker faulty_{state_, faulty_memory_};
-  PageLocker healthy_{state_, os::RealMemory()};
+  PageLocker faulty_{state_, faulty_memory_, os::RealLimits()};
+  PageLocker healthy_{state_, os::RealMemory(), os::RealLimits()};
   Failure failure_;
   int counts_[kPages] = {};
   KernelEvidence before_;
@@ -201,7 +201,8 @@ TEST(PinlockFault, UnlockingOverAHoleIsRefusedAsAWholeOrDone) {
       TestMapping mapping(kPages);
       LockerState state;
       os::testing::FaultyMemory faulty_memory(os::RealMemory(), plan);
-      PageLocker faulty(state, faulty_memory), healthy(state, os::RealMemory());
+      PageLocker faulty(state, faulty_memory, os::RealLimits());
+      PageLocker healthy(state, os::RealMemory(), os::RealLimits());
       Failure failure;
       const auto address = reinterpret_cast<uintptr_t>(mapping.page(0));
       ASSERT_TRUE(healthy.Lock(address, kPages * PageSize(), failure).ok());

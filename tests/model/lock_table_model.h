@@ -71,7 +71,7 @@ class LockTableModel {
       if (operation.kind == Kind::kIncrement) {
         state = {static_cast<uint16_t>(state.count + 1), false};
       } else if (operation.kind == Kind::kDecrement) {
-        --state.count;
+        if (--state.count == 0) state.residual = true;
       } else {
         state.residual = operation.kind == Kind::kMark;
       }

@@ -22,18 +22,23 @@ class TestBlocks final : public pinlock::internal::BlockSource {
     if (++allocations_ == fail_at_) return nullptr;
     std::vector<void*>& unused = bytes == kNodeBytes ? unused_nodes_ : unused_counts_;
     if (unused.empty()) {
-      owned_.emplace_back(std::aligned_alloc(bytes, bytes));
-      unused.push_back(owned_.back().get());
+      owned_.emplace_back(std::aligned_alloc(64, bytes));
+      unused.push_back(std::memset(owned_.back().get(), 0, bytes));
     }
     void* block = unused.back();
     unused.pop_back();
     ++(bytes == kNodeBytes ? nodes_ : counts_);
-    return std::memset(block, 0, bytes);
+    return bytes == kNodeBytes ? std::memset(block, 0, bytes) : block;
   }
 
   void Free(void* block, size_t bytes) override {
     --(bytes == kNodeBytes ? nodes_ : counts_);
-    std::memset(block, 0xa5, bytes);
+    if (bytes == kNodeBytes) {
+      std::memset(block, 0xa5, bytes);
+    } else {
+      auto* counts = static_cast<pinlock::internal::LeafCounts*>(block);  // the latch stays
+      std::memset(counts->states, 0xa5, sizeof(counts->states));
+    }
     (bytes == kNodeBytes ? unused_nodes_ : unused_counts_).push_back(block);
   }
 

@@ -1,0 +1,48 @@
+#include "os/raw_memory.h"
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifdef __has_feature
+#define OS_HAS_FEATURE(feature) __has_feature(feature)
+#else
+#define OS_HAS_FEATURE(feature) 0
+#endif
+
+namespace os {
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    OS_HAS_FEATURE(address_sanitizer) || OS_HAS_FEATURE(thread_sanitizer)
+constexpr bool kByTheLibrary = true;
+#else
+constexpr bool kByTheLibrary = false;
+#endif
+
+void* AsPointer(long result) { return reinterpret_cast<void*>(result); }
+
+}  // namespace
+
+void* RawMmap(void* address, size_t bytes, int protection, int flags, int descriptor,
+              int64_t offset) {
+  if (kByTheLibrary) return mmap(address, bytes, protection, flags, descriptor, offset);
+  return AsPointer(syscall(SYS_mmap, address, bytes, protection, flags, descriptor, offset));
+}
+
+int RawMunmap(void* address, size_t bytes) {
+  if (kByTheLibrary) return munmap(address, bytes);
+  return static_cast<int>(syscall(SYS_munmap, address, bytes));
+}
+
+void* RawMremap(void* address, size_t bytes, size_t new_bytes, int flags, void* new_address) {
+  if (kByTheLibrary) return mremap(address, bytes, new_bytes, flags, new_address);
+  return AsPointer(syscall(SYS_mremap, address, bytes, new_bytes, flags, new_address));
+}
+
+int RawMadvise(void* address, size_t bytes, int advice) {
+  if (kByTheLibrary) return madvise(address, bytes, advice);
+  return static_cast<int>(syscall(SYS_madvise, address, bytes, advice));
+}
+
+}  // namespace os

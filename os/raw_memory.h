@@ -1,0 +1,23 @@
+// The memory system calls themselves, past whatever replaces the C library's functions of the same
+// names: this project does so itself (//pinlock:interpose), and would otherwise meet itself.
+//
+// Arguments, results and errno are those of mmap(2), munmap(2), mremap(2) and madvise(2). Under
+// the sanitizers the C library's functions are called, because their runtimes have to see mappings.
+
+#ifndef OS_RAW_MEMORY_H_
+#define OS_RAW_MEMORY_H_
+
+#include <cstddef>
+#include <cstdint>
+
+namespace os {
+
+void* RawMmap(void* address, size_t bytes, int protection, int flags, int descriptor,
+              int64_t offset);
+int RawMunmap(void* address, size_t bytes);
+void* RawMremap(void* address, size_t bytes, size_t new_bytes, int flags, void* new_address);
+int RawMadvise(void* address, size_t bytes, int advice);
+
+}  // namespace os
+
+#endif  // OS_RAW_MEMORY_H_

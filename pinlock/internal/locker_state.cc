@@ -1,0 +1,46 @@
+#include "pinlock/internal/locker_state.h"
+
+namespace pinlock::internal {
+namespace {
+
+// The leaves that the pages lie in, as pages.
+os::PageRange LeavesOf(os::PageRange pages) {
+  if (pages.empty()) return pages;
+  constexpr uint64_t kLeaf = LockTable::kPagesPerLeaf;
+  const uint64_t end = (pages.end().value() + kLeaf - 1) / kLeaf * kLeaf;
+  return os::PageRange(os::PageNumber(pages.begin().value() / kLeaf * kLeaf), os::PageNumber(end));
+}
+
+}  // namespace
+
+Claim::Claim(LockerState& state, os::PageRange pages, os::PageRange more)
+    : state_(state), leaves_(LeavesOf(pages)), more_leaves_(LeavesOf(more)) {
+  while (IsClaimed(state, leaves_) || IsClaimed(state, more_leaves_)) {
+    state.OpenGate();
+    state.claims_changed.Wait(state.latch);
+    state.gate.Close();
+  }
+  next_ = state.claims;
+  state.claims = this;
+}
+
+Claim::~Claim() {
+  const Claim** link = &state_.claims;
+  while (*link != this) link = const_cast<const Claim**>(&(*link)->next_);
+  *link = next_;
+  state_.claims_changed.NotifyAll();
+}
+
+bool Claim::Touches(os::PageRange leaves) const {
+  return !leaves_.Intersection(leaves).empty() || !more_leaves_.Intersection(leaves).empty();
+}
+
+bool Claim::IsClaimed(const LockerState& state, os::PageRange pages) {
+  const os::PageRange leaves = LeavesOf(pages);
+  for (const Claim* claim = state.claims; claim != nullptr; claim = claim->next_) {
+    if (claim->Touches(leaves)) return true;
+  }
+  return false;
+}
+
+}  // namespace pinlock::internal
