@@ -20,6 +20,10 @@ constexpr bool kByTheLibrary = true;
 constexpr bool kByTheLibrary = false;
 #endif
 
+// Newer than the headers of Debian 12.
+constexpr int kDontUnmap = 4;
+constexpr int kDontNeedLocked = 24;
+
 void* AsPointer(long result) { return reinterpret_cast<void*>(result); }
 
 }  // namespace
@@ -44,5 +48,13 @@ int RawMadvise(void* address, size_t bytes, int advice) {
   if (kByTheLibrary) return madvise(address, bytes, advice);
   return static_cast<int>(syscall(SYS_madvise, address, bytes, advice));
 }
+
+bool ReplacesMappings(int flags) {
+  return (flags & MAP_FIXED) != 0 && (flags & MAP_FIXED_NOREPLACE) == 0;
+}
+
+bool HasNewAddress(int flags) { return (flags & (MREMAP_FIXED | kDontUnmap)) != 0; }
+
+bool DropsLockedPages(int advice) { return advice == kDontNeedLocked; }
 
 }  // namespace os

@@ -18,6 +18,16 @@ int RawMunmap(void* address, size_t bytes);
 void* RawMremap(void* address, size_t bytes, size_t new_bytes, int flags, void* new_address);
 int RawMadvise(void* address, size_t bytes, int advice);
 
+// What mmap(2) and mremap(2) return where they fail.
+inline void* const kMmapFailed = reinterpret_cast<void*>(~uintptr_t{0});
+
+// Whether an mmap(2) with these flags unmaps what is there (MAP_FIXED).
+bool ReplacesMappings(int flags);
+// Whether an mremap(2) with these flags is given a new address (MREMAP_FIXED, MREMAP_DONTUNMAP).
+bool HasNewAddress(int flags);
+// Whether a madvise(2) takes locked pages away (MADV_DONTNEED_LOCKED).
+bool DropsLockedPages(int advice);
+
 }  // namespace os
 
 #endif  // OS_RAW_MEMORY_H_

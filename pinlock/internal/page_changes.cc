@@ -158,7 +158,9 @@ os::Errno PageLocker::Moved(ByteRange from_bytes, ByteRange to_bytes, Failure& f
 // Claimed, memory reserved.
 void PageLocker::FollowMove(os::PageRange from, os::PageRange to) {
   TableBlocks blocks(state_.blocks, memory_);
-  const bool was_locked = HoldsAny(from);
+  // An empty range is mremap(2)'s way to map shared memory a second time.
+  const os::PageRange source = from.empty() ? os::PageRange(from.begin(), os::PageCount(1)) : from;
+  const bool was_locked = HoldsAny(source);
   state_.notes.ForgetPlain();
   state_.io.Forget(from);
   if (from.begin() != to.begin()) {

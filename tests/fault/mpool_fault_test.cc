@@ -17,6 +17,7 @@
 #include "os/fault_plan.h"
 #include "os/faulty_file.h"
 #include "os/faulty_memory.h"
+#include "os/limits.h"
 #include "pinlock/internal/page_locker.h"
 #include "tests/support/kernel_evidence.h"
 
@@ -36,7 +37,7 @@ constexpr PageNumber kPages = 44;
 class FaultyLocker final : public mpool::internal::Locker {
  public:
   FaultyLocker(pinlock::internal::LockerState& state, os::Memory& memory)
-      : locker_(state, memory) {}
+      : locker_(state, memory, os::RealLimits()) {}
   os::Errno Lock(std::span<std::byte> bytes) override {
     const os::Errno error = locker_.Lock(AddressOf(bytes), bytes.size(), failure_);
     pinlock::internal::Describe(failure_, text_);
