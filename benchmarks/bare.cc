@@ -55,7 +55,9 @@ void BareUnlock(const void* address, size_t bytes) {
   if (syscall(SYS_munlock, address, bytes) != 0) Check(false, "munlock");
 }
 
-void MapAndUnmapPage() { Check(munmap(Map(PageSize(), PROT_READ), PageSize()) == 0, "munmap"); }
+void* MapPage() { return Map(PageSize(), PROT_READ); }
+
+void UnmapPage(void* page) { Check(munmap(page, PageSize()) == 0, "munmap"); }
 
 Area::Area(uint64_t pages, Fill fill)
     : pages_(pages), reservation_(Map(ReservedBytes(pages), PROT_NONE)) {

@@ -22,7 +22,8 @@ void BareLock(const void* address, size_t bytes);
 void BareUnlock(const void* address, size_t bytes);
 
 // mmap(2) and munmap(2) of one page that nobody touches.
-void MapAndUnmapPage();
+void* MapPage();
+void UnmapPage(void* page);
 
 // A private anonymous mapping that the kernel joins with no neighbour, in small pages whatever the
 // setting of transparent huge pages. Counts and indices are in pages. Unmapped at its end; what is

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include "benchmarks/bare.h"
+#include "benchmarks/run_queue.h"
 
 namespace benchmarks {
 namespace {
@@ -14,8 +17,31 @@ using Clock = std::chrono::steady_clock;
 // How often an operation is repeated between two looks at whether the slice is over.
 constexpr uint64_t kBatch = 64;
 
-double NsSince(Clock::time_point begin) {
-  return std::chrono::duration<double, std::nano>(Clock::now() - begin).count();
+// Time since it was made, without the run queue delays of some threads meanwhile.
+class Stopwatch {
+ public:
+  explicit Stopwatch(std::vector<const RunQueueDelay*> threads)
+      : threads_(std::move(threads)), delay_ns_(DelayNs()), begin_(Clock::now()) {}
+
+  double Ns() const {
+    const std::chrono::duration<double, std::nano> passed = Clock::now() - begin_;
+    return std::max(0.0, passed.count() - (DelayNs() - delay_ns_));
+  }
+
+ private:
+  double DelayNs() const {
+    double sum = 0;
+    for (const RunQueueDelay* thread : threads_) sum += thread->Ns();
+    return sum;
+  }
+
+  std::vector<const RunQueueDelay*> threads_;
+  double delay_ns_;
+  Clock::time_point begin_;
+};
+
+void WaitUntil(const std::atomic<bool>& flag) {
+  while (!flag) std::this_thread::yield();
 }
 
 }  // namespace
@@ -27,15 +53,16 @@ double SlowerOfTwoNs(const Operation& first, const Operation& second,
   const auto repeat = [&](size_t cpu, const Operation& operation, double& ns_each) {
     BindToCpu(cpu);
     operation(kBatch);  // warms up
+    const RunQueueDelay delay;
     ready.fetch_add(1);
-    while (!go.load()) std::this_thread::yield();
+    WaitUntil(go);
     uint64_t times = 0;
-    const Clock::time_point begin = Clock::now();
+    const Stopwatch stopwatch({&delay});
     do {
       operation(kBatch);
       times += kBatch;
     } while (!stop.load(std::memory_order_relaxed));
-    ns_each = NsSince(begin) / static_cast<double>(times);
+    ns_each = stopwatch.Ns() / static_cast<double>(times);
   };
   double first_ns = 0, second_ns = 0;
   std::thread one([&] { repeat(0, first, first_ns); });
@@ -49,26 +76,37 @@ double SlowerOfTwoNs(const Operation& first, const Operation& second,
   return std::max(first_ns, second_ns);
 }
 
-double LongestWaitNs(const std::function<void()>& work, const std::function<void()>& interrupted) {
-  std::atomic<bool> begun{false}, stop{false};
+double LongestCallNs(const std::function<void()>& work,
+                     const std::vector<std::function<void()>>& calls) {
+  std::atomic<bool> worker_ready{false}, begun{false}, done{false}, watched{false};
+  std::optional<RunQueueDelay> worker_delay;
   double longest_ns = 0;
-  std::thread other([&] {
-    BindToCpu(1);
-    interrupted();  // warms up
-    do {
-      const Clock::time_point begin = Clock::now();
-      interrupted();
-      longest_ns = std::max(longest_ns, NsSince(begin));
-      begun = true;
-    } while (!stop);
-  });
   std::thread worker([&] {
     BindToCpu(0);
-    while (!begun) std::this_thread::yield();
+    worker_delay.emplace();
+    worker_ready = true;
+    WaitUntil(begun);
     work();
+    done = true;
+    WaitUntil(watched);  // its delay is asked for until then
+  });
+  std::thread other([&] {
+    BindToCpu(1);
+    const RunQueueDelay own_delay;
+    WaitUntil(worker_ready);
+    for (const auto& call : calls) call();  // warms up
+    do {
+      for (const auto& call : calls) {
+        // The worker's delay, because a call may wait for what the worker holds meanwhile.
+        const Stopwatch stopwatch({&own_delay, &*worker_delay});
+        call();
+        longest_ns = std::max(longest_ns, stopwatch.Ns());
+      }
+      begun = true;
+    } while (!done);
+    watched = true;
   });
   worker.join();
-  stop = true;
   other.join();
   return longest_ns;
 }

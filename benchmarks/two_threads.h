@@ -1,11 +1,14 @@
-// Two threads at a time, each bound to a CPU of its own: measured by the wall clock, because waiting
-// for each other is what such figures are about.
+// Two threads at a time, each bound to a CPU of its own.
+//
+// Measured by the wall clock, because waiting for each other is what such figures are about; but
+// without the time for which a thread was ready to run and another program had its CPU.
 
 #ifndef BENCHMARKS_TWO_THREADS_H_
 #define BENCHMARKS_TWO_THREADS_H_
 
 #include <chrono>
 #include <functional>
+#include <vector>
 
 #include "benchmarks/in_turn.h"
 
@@ -16,9 +19,10 @@ namespace benchmarks {
 double SlowerOfTwoNs(const Operation& first, const Operation& second,
                      std::chrono::nanoseconds slice);
 
-// One thread does `work` once, while another one repeats `interrupted` from before its beginning to
-// after its end. Nanoseconds of the longest time that `interrupted` took.
-double LongestWaitNs(const std::function<void()>& work, const std::function<void()>& interrupted);
+// One thread does `work` once, while another one makes the `calls`, in order and again and again,
+// from before its beginning to after its end. Nanoseconds of the call that took longest.
+double LongestCallNs(const std::function<void()>& work,
+                     const std::vector<std::function<void()>>& calls);
 
 }  // namespace benchmarks
 

@@ -1,4 +1,4 @@
-#include <memory>
+#include <functional>
 
 #include "absl/strings/str_cat.h"
 #include "benchmarks/bare.h"
@@ -9,36 +9,42 @@
 namespace benchmarks {
 namespace {
 
+// The longest time that mmap(2) or munmap(2) of a page takes beside `work`.
+double LongestWaitNs(const std::function<void()>& work) {
+  void* page = nullptr;
+  return LongestCallNs(work, {[&page] { page = MapPage(); }, [&page] { UnmapPage(page); }});
+}
+
 // Locking changes what is resident, so each side of each round has a fresh area.
 double WaitWhilePinning(uint64_t pages, Area::Fill fill) {
   const Area area(pages, fill);
-  const double ns = LongestWaitNs([&area] { Pin(area.page(0), area.bytes()); }, MapAndUnmapPage);
+  const double ns = LongestWaitNs([&area] { Pin(area.page(0), area.bytes()); });
   Unpin(area.page(0), area.bytes());
   return ns;
 }
 
 double WaitWhileLocking(uint64_t pages, Area::Fill fill) {
   const Area area(pages, fill);
-  return LongestWaitNs([&area] { BareLock(area.page(0), area.bytes()); }, MapAndUnmapPage);
+  return LongestWaitNs([&area] { BareLock(area.page(0), area.bytes()); });
 }
 
 double WaitWhileUnpinning(uint64_t pages) {
   const Area area(pages, Area::Fill::kResident);
   Pin(area.page(0), area.bytes());
-  return LongestWaitNs([&area] { Unpin(area.page(0), area.bytes()); }, MapAndUnmapPage);
+  return LongestWaitNs([&area] { Unpin(area.page(0), area.bytes()); });
 }
 
 double WaitWhileUnlocking(uint64_t pages) {
   const Area area(pages, Area::Fill::kResident);
   BareLock(area.page(0), area.bytes());
-  return LongestWaitNs([&area] { BareUnlock(area.page(0), area.bytes()); }, MapAndUnmapPage);
+  return LongestWaitNs([&area] { BareUnlock(area.page(0), area.bytes()); });
 }
 
 Figure WaitFigure(const char* name, const char* title, const Scale& scale) {
   Figure figure;
   figure.name = absl::StrCat("wait/", name);
   figure.title =
-      absl::StrCat("longest mmap + munmap beside ", title, " of ", FormatPages(scale.large_pages));
+      absl::StrCat("longest mmap or munmap beside ", title, " of ", FormatPages(scale.large_pages));
   figure.locked_pages = scale.large_pages;
   figure.cpus = 2;
   return figure;
