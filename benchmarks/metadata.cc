@@ -55,7 +55,7 @@ Figure MetadataFigure(const char* name, const char* title, void (*pin)(const Are
   Figure figure;
   figure.name = absl::StrCat("metadata/", name);
   figure.title =
-      absl::StrCat("memory of the counters, ", scale.large_pages, " pages pinned ", title);
+      absl::StrCat("memory of the counters, ", FormatPages(scale.large_pages), " pinned ", title);
   figure.unit = Unit::kPercent;
   figure.bounds = {{Bound::Of::kOurs, 0.06}};
   figure.locked_pages = scale.large_pages;
@@ -69,8 +69,8 @@ Figure MetadataFigure(const char* name, const char* title, void (*pin)(const Are
 }  // namespace
 
 std::vector<Figure> MetadataFigures(const Scale& scale) {
-  return {MetadataFigure("each_page", " one by one", PinEachPage, scale),
-          MetadataFigure("one_range", " as one range", PinAsOne, scale)};
+  return {MetadataFigure("each_page", "one by one", PinEachPage, scale),
+          MetadataFigure("one_range", "as one range", PinAsOne, scale)};
 }
 
 }  // namespace benchmarks

@@ -66,7 +66,7 @@ Figure LargeFigure(uint64_t offset, const Scale& scale) {
   Figure figure;
   figure.name = absl::StrCat("nested/", scale.large_pages, offset == 0 ? "/aligned" : "/unaligned");
   figure.title = absl::StrCat("nested pin, ", FormatPages(scale.large_pages),
-                              offset == 0 ? "" : " not", " 2 MiB aligned");
+                              offset == 0 ? ", " : ", not ", "2 MiB aligned");
   figure.bounds = {{Of::kOurs, 3000}, {Of::kBareToOurs, 3000}};
   const uint64_t surrounding = scale.large_pages + (offset == 0 ? 0 : 512);
   figure.locked_pages = surrounding;
