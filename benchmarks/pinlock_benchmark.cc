@@ -96,7 +96,7 @@ int main(int argc, char** argv) {
   const bool markdown = options.style == benchmarks::Style::kMarkdown;
   std::ostream& out = options.console ? std::cout : std::cerr;
   out << machine << "\n" << std::flush;
-  benchmark::ConsoleReporter progress;
+  benchmark::ConsoleReporter progress(benchmark::ConsoleReporter::OO_None);
   progress.SetOutputStream(&std::cerr);
   const std::vector<benchmarks::Row> rows =
       benchmarks::RunFigures(benchmarks::PinlockFigures(scale), options.rounds,
