@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "benchmarks/bare.h"
+#include "benchmarks/pins.h"
 #include "gtest/gtest.h"
 
 namespace benchmarks {
@@ -77,6 +79,19 @@ TEST(PinlockFigures, HaveNamesOfTheirOwn) {
   }
   EXPECT_EQ(names.size(), figures.size());
   EXPECT_EQ(titles.size(), figures.size());
+}
+
+// Behind an area lies a page that nobody may access.
+TEST(PinsDeathTest, EndTheProgramWhereTheyFail) {
+  const Area area(1, Area::Fill::kCold);
+  EXPECT_EXIT(Pin(area.page(1), 1), testing::ExitedWithCode(1), "benchmark: .*mpin");
+  EXPECT_EXIT(Unpin(area.page(0), 1), testing::ExitedWithCode(1), "benchmark: .*munpin");
+}
+
+TEST(PinsDeathTest, EndTheProgramAlsoFromAChildThatItMeasures) {
+  const Area area(1, Area::Fill::kCold);
+  const auto pin = [&area] { return Pin(area.page(1), 1), 1.0; };
+  EXPECT_EXIT((void)InChild(pin), testing::ExitedWithCode(1), "benchmark: .*mpin");
 }
 
 TEST(ReasonToSkip, NamesWhatIsMissing) {
