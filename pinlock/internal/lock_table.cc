@@ -61,25 +61,18 @@ uint64_t WholeLeaves(os::PageRange range) {
 
 }  // namespace
 
-class LockTable::Cursor {
- public:
-  explicit Cursor(const LockTable& table) : table_(table) {}
-
-  // Null where there is none: then `absent_leaves` from this leaf on have none.
-  Entry* Find(uint64_t leaf, uint64_t& absent_leaves) {
-    if (leaf / kFanout != place_) {
-      node_ = table_.FindLeafNode(leaf, absent_leaves);
-      if (node_ == nullptr) return nullptr;
-      place_ = leaf / kFanout;
-    }
-    return &node_->entries[leaf % kFanout];
+// The owner's way to the slot of a leaf. Most calls are for the node of the one before, and nodes
+// stay for ever, so it is remembered. Null where there is none: then `absent_leaves` from this leaf
+// on have none.
+LockTable::Entry* LockTable::FindSlot(uint64_t leaf, uint64_t& absent_leaves) const {
+  if (last_node_ == nullptr || leaf / kFanout != last_place_) {
+    Node* node = FindLeafNode(leaf, absent_leaves);
+    if (node == nullptr) return nullptr;
+    last_node_ = node;
+    last_place_ = leaf / kFanout;
   }
-
- private:
-  const LockTable& table_;
-  Node* node_ = nullptr;
-  uint64_t place_ = ~uint64_t{0};
-};
+  return &last_node_->entries[leaf % kFanout];
+}
 
 LockTable::Node* LockTable::FindLeafNode(uint64_t leaf, uint64_t& absent_leaves) const {
   Node* node = root_.load(std::memory_order_acquire);
@@ -144,12 +137,11 @@ bool LockTable::TryNestedUnpin(os::PageRange range, const Gate& gate) {
 
 LockTable::Survey LockTable::SurveyOf(os::PageRange range) const {
   Survey survey;
-  Cursor cursor(*this);
   while (!range.empty()) {
     const LeafPart part = FirstPart(range);
     uint64_t absent_leaves = 0;
     uint64_t pages = part.pages();
-    const Entry* entry = cursor.Find(part.leaf, absent_leaves);
+    const Entry* entry = FindSlot(part.leaf, absent_leaves);
     const uint64_t slot = entry == nullptr ? 0 : entry->load(std::memory_order_relaxed);
     if (entry == nullptr) {
       survey.Note({0, 0});
@@ -173,12 +165,11 @@ LockTable::Survey LockTable::SurveyOf(os::PageRange range) const {
 LockTable::Segment LockTable::FirstSegment(os::PageRange range) const {
   const LeafPart part = FirstPart(range);
   uint64_t absent_leaves = 0;
-  const Node* node = FindLeafNode(part.leaf, absent_leaves);
-  const uint64_t slot =
-      node == nullptr ? 0 : node->entries[part.leaf % kFanout].load(std::memory_order_relaxed);
+  const Entry* entry = FindSlot(part.leaf, absent_leaves);
+  const uint64_t slot = entry == nullptr ? 0 : entry->load(std::memory_order_relaxed);
   PageState state = 0;
   uint64_t pages = part.pages();
-  if (node == nullptr) {
+  if (entry == nullptr) {
     pages = std::min(absent_leaves * kPagesPerLeaf - part.begin, range.count().value());
   } else if (!HasCounts(slot)) {
     state = UniformState(slot);
@@ -204,14 +195,13 @@ os::Errno LockTable::PrepareEdges(os::PageRange range, BlockSource& blocks) {
 }
 
 os::Errno LockTable::Prepare(os::PageRange range, BlockSource& blocks) {
-  Cursor cursor(*this);
   while (!range.empty()) {
     const LeafPart part = FirstPart(range);
     uint64_t absent_leaves = 0;
-    Entry* entry = cursor.Find(part.leaf, absent_leaves);
+    Entry* entry = FindSlot(part.leaf, absent_leaves);
     if (entry == nullptr) {
       if (EnsureLeafNode(part.leaf, blocks) == nullptr) return os::Errno(ENOMEM);
-      entry = cursor.Find(part.leaf, absent_leaves);
+      entry = FindSlot(part.leaf, absent_leaves);
     }
     const uint64_t slot = entry->load(std::memory_order_relaxed);
     if (!part.whole() && !HasCounts(slot)) {
@@ -270,11 +260,10 @@ void LockTable::FreeCounts(Entry& slot, BlockSource& blocks) {
 template <typename Change>
 void LockTable::Apply(os::PageRange range, BlockSource& blocks, NestedChange nested,
                       Change change) {
-  Cursor cursor(*this);
   while (!range.empty()) {
     const LeafPart part = FirstPart(range);
     uint64_t absent_leaves = 0;
-    Entry& entry = *cursor.Find(part.leaf, absent_leaves);  // prepared: finds it
+    Entry& entry = *FindSlot(part.leaf, absent_leaves);  // prepared: finds it
     const uint64_t slot = entry.load(std::memory_order_relaxed);
     if (!HasCounts(slot)) {
       const PageState before = UniformState(slot);

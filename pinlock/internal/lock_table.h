@@ -134,8 +134,7 @@ class LockTable {
     Entry entries[kFanout];
   };
 
-  // Finds the slots of neighbouring leaves without going down from the root for each.
-  class Cursor;
+  Entry* FindSlot(uint64_t leaf, uint64_t& absent_leaves) const;
   // Where the slots of 512 leaves are, the given one among them. Null where there is no such node:
   // then this leaf and, in all, `absent_leaves` from it on have none.
   Node* FindLeafNode(uint64_t leaf, uint64_t& absent_leaves) const;
@@ -152,6 +151,8 @@ class LockTable {
   static void ForEachCounts(const Node* node, int level, Visit visit);
 
   std::atomic<Node*> root_{nullptr};
+  mutable Node* last_node_ = nullptr;  // of FindSlot, and which one it is
+  mutable uint64_t last_place_ = 0;
   uint64_t pages_locked_ = 0;
   uint64_t pages_residual_ = 0;
   os::PageRange residual_hull_;

@@ -56,7 +56,6 @@ os::Errno PageLocker::Prepare(os::PageRange range, bool all_counted, Failure& fa
 os::Errno PageLocker::Lock(uintptr_t address, size_t bytes, Failure& failure) {
   const os::Result<os::PageRange> range = PagesOf({address, bytes}, Operation::kLock, failure);
   if (!range.ok()) return range.error();
-  if (state_.shared_table().TryNestedPin(*range, state_.gate)) return os::kSuccess;
   const TableHolder holder(state_);
   RetryResidual();
   const Claim claim(state_, *range);
@@ -92,7 +91,7 @@ os::Errno PageLocker::LockUncounted(os::PageRange range, bool some_counted, Fail
   const os::PageCount more = some_counted ? CountUnlocked(range) : range.count();
   if (const os::Errno error = CheckLimits(range, more, failure); !error.ok()) return error;
   state_.pages_pending += more.value();
-  const os::Errno error = LockRuns(range, failure);
+  const os::Errno error = LockRuns(range, !some_counted, failure);
   state_.pages_pending -= more.value();
   if (!error.ok()) return error;
   // Nested pins of others have gone on meanwhile.
@@ -142,16 +141,22 @@ bool PageLocker::IsPrivileged() {
   return limits_.Privileged();
 }
 
-// Locks every run of the range that is at 0; all of them or, seen from outside, none.
-os::Errno PageLocker::LockRuns(os::PageRange range, Failure& failure) {
-  os::PageRange rest = range;
-  while (auto run = NextRun(state_.table, rest, IsUnlocked)) {
+// Locks every run of the range that is at 0 (`whole`: all of it is); all of them or, seen from
+// outside, none.
+os::Errno PageLocker::LockRuns(os::PageRange range, bool whole, Failure& failure) {
+  os::PageRange rest = whole ? os::PageRange(range.end(), range.end()) : range;
+  std::optional<os::PageRange> run =
+      whole ? std::optional(range) : NextRun(state_.table, rest, IsUnlocked);
+  std::optional<Pacer> pacer;  // for a run of many steps: reading the clock costs something
+  for (; run; run = NextRun(state_.table, rest, IsUnlocked)) {
+    if (!pacer && run->count().value() > LockTable::kPagesPerLeaf) pacer.emplace();
     while (!run->empty()) {
       const os::PageRange step = FirstStep(*run);
       bool touched = false;
       const os::Errno error = LockStep(step, touched, failure);
       if (error.ok()) {
         *run = os::PageRange(step.end(), run->end());
+        if (pacer) BetweenSteps(*pacer);
         continue;
       }
       // The kernel leaves the failed step half done, so that one is undone too.
@@ -216,7 +221,6 @@ os::PageCount PageLocker::CountUnlocked(os::PageRange range) const {
 os::Errno PageLocker::Unlock(uintptr_t address, size_t bytes, Failure& failure) {
   const os::Result<os::PageRange> range = PagesOf({address, bytes}, Operation::kUnlock, failure);
   if (!range.ok()) return range.error();
-  if (state_.shared_table().TryNestedUnpin(*range, state_.gate)) return os::kSuccess;
   const TableHolder holder(state_);
   RetryResidual();
   const Claim claim(state_, *range);
@@ -277,13 +281,21 @@ os::Errno PageLocker::UnlockLastOfPage(os::PageRange page, Failure& failure) {
 // Unlocks every run of the range whose pages, at 0, are as wanted. What the kernel refuses to
 // unlock is residual afterwards, and the rest is not. Prepared.
 void PageLocker::UnlockRuns(os::PageRange range, bool (*wanted)(const LockTable::Segment&)) {
+  std::optional<Pacer> pacer;
   while (auto run = NextRun(state_.table, range, wanted)) {
+    if (!pacer && run->count().value() > LockTable::kPagesPerLeaf) pacer.emplace();
     while (!run->empty()) {
       const os::PageRange step = FirstStep(*run);
       UnlockUncounted(step);
       *run = os::PageRange(step.end(), run->end());
+      if (pacer) BetweenSteps(*pacer);
     }
   }
+}
+
+void PageLocker::BetweenSteps(Pacer& pacer) {
+  const TableRelease release(state_);
+  pacer.BetweenSteps();
 }
 
 void PageLocker::UnlockUncounted(os::PageRange run) {

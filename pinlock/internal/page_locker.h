@@ -8,8 +8,8 @@
 // They hold as far as nobody else unlocks or unmaps the pages, or who does says so: Forget, Moved,
 // Replacing, Remapping.
 //
-// Thread-safe. A nested pin within one leaf takes no latch (lock_table.h); everything else goes
-// over the latch of the process, which is not held while the kernel works.
+// Thread-safe. All calls go over the latch of the process, which is not held while the kernel works.
+// The nested pins that need no latch (lock_table.h) are tried before (process_locker.h).
 
 #ifndef PINLOCK_INTERNAL_PAGE_LOCKER_H_
 #define PINLOCK_INTERNAL_PAGE_LOCKER_H_
@@ -41,6 +41,8 @@ struct ByteRange {
   uintptr_t address = 0;
   size_t bytes = 0;
 };
+
+class Pacer;
 
 class PageLocker {
  public:
@@ -94,7 +96,7 @@ class PageLocker {
   os::Errno CheckLimits(os::PageRange range, os::PageCount more, Failure& failure)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   bool IsPrivileged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
-  os::Errno LockRuns(os::PageRange range, Failure& failure)
+  os::Errno LockRuns(os::PageRange range, bool whole, Failure& failure)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   os::Errno LockStep(os::PageRange step, bool& touched, Failure& failure)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
@@ -106,6 +108,7 @@ class PageLocker {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   void UnlockUncounted(os::PageRange run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   void RetryResidual() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
+  void BetweenSteps(Pacer& pacer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   os::PageCount CountUnlocked(os::PageRange range) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   std::optional<os::PageNumber> FirstHole(os::PageRange range)

@@ -3,10 +3,12 @@
 #ifndef PINLOCK_INTERNAL_RUNS_H_
 #define PINLOCK_INTERNAL_RUNS_H_
 
+#include <chrono>
 #include <optional>
 
 #include "os/memory.h"
 #include "os/page_range.h"
+#include "os/pause.h"
 #include "pinlock/internal/lock_table.h"
 
 namespace pinlock::internal {
@@ -42,6 +44,22 @@ inline os::PageRange FirstStep(os::PageRange run) {
   const os::PageNumber end((run.begin().value() / kLeaf + 1) * kLeaf);
   return os::PageRange(run.begin(), end);
 }
+
+// Between the steps of a long run: makes a pause every 2 ms, so that other threads' mmap(2) and
+// munmap(2) get their turn (docs/design/steps.md).
+class Pacer {
+ public:
+  void BetweenSteps() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_pause_ < kPeriod) return;
+    os::Pause();
+    last_pause_ = std::chrono::steady_clock::now();
+  }
+
+ private:
+  static constexpr std::chrono::milliseconds kPeriod{2};
+  std::chrono::steady_clock::time_point last_pause_ = std::chrono::steady_clock::now();
+};
 
 // A piece of a range that is mapped, or is not.
 struct Part {
