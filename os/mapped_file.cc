@@ -2,14 +2,16 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <string>
 
-#include "os/file.h"
+#include "os/side_child.h"
 
 namespace os {
 namespace {
@@ -33,22 +35,36 @@ void ForEachPath(const Mapping& mapping, Visit visit) {
   }
 }
 
-// A descriptor of the file that can be written.
-std::optional<OwnedDescriptor> OpenForWriting(const Mapping& mapping) {
-  std::optional<OwnedDescriptor> found;
-  ForEachPath(mapping, [&](const std::string& path, bool by_device) {
-    struct stat status;
-    // Asked before it is opened: opening a device may do something.
-    if (stat(path.c_str(), &status) != 0 || !IsFile(status, mapping.file, by_device)) return false;
-    OwnedDescriptor opened(open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-    if (opened.get() < 0 || fstat(opened.get(), &status) != 0 ||
-        !IsFile(status, mapping.file, by_device)) {
-      return false;
-    }
-    found = std::move(opened);
-    return true;
-  });
-  return found;
+// What the child that allocates is to do, and its answer.
+struct Allocation {
+  const char* path = nullptr;
+  struct stat file = {};  // by its path
+  off_t begin = 0, end = 0;
+  bool opened = false;
+  int error = EINTR;  // of a child that was killed
+};
+
+// One call for all that is left from the first hole on: tmpfs takes back what a call has allocated
+// when it fails. The descriptor is closed as the child ends.
+OS_RUNS_IN_SIDE_CHILD int AllocateInChild(void* argument) {
+  auto* job = static_cast<Allocation*>(argument);
+  const long file = syscall(SYS_openat, AT_FDCWD, job->path,
+                            O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_LARGEFILE);
+  struct stat status;
+  if (file < 0 || syscall(SYS_fstat, file, &status) != 0 || status.st_dev != job->file.st_dev ||
+      status.st_ino != job->file.st_ino) {
+    return 0;
+  }
+  job->opened = true;
+  // Where the file system does not know its holes all of it is to be allocated, which does no harm.
+  // At the end of a file there is always a hole; the part of a page behind it is none.
+  off_t hole = syscall(SYS_lseek, file, job->begin, SEEK_HOLE);
+  if (hole < 0) hole = errno == ENXIO ? job->end : job->begin;
+  const bool none = hole >= job->end || hole >= status.st_size;
+  const long result =
+      none ? 0 : syscall(SYS_fallocate, file, FALLOC_FL_KEEP_SIZE, hole, job->end - hole);
+  job->error = result == 0 ? 0 : errno;
+  return 0;
 }
 
 }  // namespace
@@ -66,34 +82,23 @@ std::optional<uint64_t> MappedFileBytes(const Mapping& mapping) {
 }
 
 Errno AllocateHoles(const Mapping& mapping, PageRange pages, size_t page_size) {
-  const std::optional<OwnedDescriptor> file = OpenForWriting(mapping);
-  struct stat status;
-  if (!file || fstat(file->get(), &status) != 0) return Errno(ENOTSUP);
-  const auto begin = static_cast<off_t>(mapping.file_offset +
-                                        (pages.begin() - mapping.pages.begin()).bytes(page_size));
-  // Whole pages: what the last one has beyond the end of the file needs a block as well.
-  const auto unit = static_cast<off_t>(page_size);
-  const off_t file_end = (status.st_size + unit - 1) / unit * unit;
-  const off_t end = std::min(begin + static_cast<off_t>(pages.bytes(page_size)), file_end);
-  for (off_t offset = begin; offset < end;) {
-    // Without SEEK_HOLE in the file system all of it is to be allocated, which does no harm. At the
-    // end of the file there is always a hole; the part of a page behind it is none.
-    off_t hole = lseek(file->get(), offset, SEEK_HOLE);
-    if (hole < 0) hole = errno == ENXIO ? end : offset;
-    if (hole >= end || hole >= status.st_size) break;
-    off_t data = lseek(file->get(), hole, SEEK_DATA);
-    if (data < 0 || data > end) data = end;
-    int result = 0;
-    do {
-      result = fallocate(file->get(), FALLOC_FL_KEEP_SIZE, hole, data - hole);
-    } while (result != 0 && errno == EINTR);
-    if (result != 0) {
-      if (errno == EOPNOTSUPP) return Errno(ENOTSUP);
-      return errno == EDQUOT ? Errno(ENOSPC) : Errno::Last();
+  Allocation job;
+  job.begin = static_cast<off_t>(mapping.file_offset +
+                                 (pages.begin() - mapping.pages.begin()).bytes(page_size));
+  ForEachPath(mapping, [&](const std::string& path, bool by_device) {
+    // Asked before it is opened: opening a device may do something.
+    if (stat(path.c_str(), &job.file) != 0 || !IsFile(job.file, mapping.file, by_device)) {
+      return false;
     }
-    offset = data;
-  }
-  return kSuccess;
+    // Whole pages: what the last one has beyond the end of the file needs a block as well.
+    const auto unit = static_cast<off_t>(page_size);
+    const off_t file_end = (job.file.st_size + unit - 1) / unit * unit;
+    job.end = std::min(job.begin + static_cast<off_t>(pages.bytes(page_size)), file_end);
+    job.path = path.c_str();
+    return RunInSideChild(AllocateInChild, &job) && job.opened;
+  });
+  if (!job.opened || job.error == EOPNOTSUPP) return Errno(ENOTSUP);
+  return Errno(job.error == EDQUOT ? ENOSPC : job.error);
 }
 
 }  // namespace os

@@ -2,7 +2,9 @@
 //
 // A mapping outlives the descriptor that it was made with, and its file may have lost its name. So
 // the file is looked for by path first and then among the open descriptors of this process; what is
-// found is compared with the mapping's device and number. Behind Memory; nobody else needs it.
+// found is compared with the mapping's device and number. It is opened in a child alone, as closing
+// it in this process would drop the record locks (fcntl(2)) that the program holds on it. Behind
+// Memory; nobody else needs it.
 
 #ifndef OS_MAPPED_FILE_H_
 #define OS_MAPPED_FILE_H_

@@ -3,12 +3,10 @@
 // They do not bind who has CAP_IPC_LOCK in the initial user namespace. CapEff does not tell: it is
 // complete inside of every user namespace, and worth nothing there. So mlock(2) itself is asked, as
 // docs/design/lock-limit-probe.md describes. Where RLIMIT_MEMLOCK allows everything the answer
-// would be yes for everyone, so a child asks that has lowered its own limit to 0: one that shares
-// this process' memory but not its limits, and that the program does not see (no signal at its end,
-// not found by wait(2) without __WCLONE or __WALL).
+// would be yes for everyone, so a child asks that has lowered its own limit to 0 (side_child.h).
 //
-// Safe from every thread, but not from signal handlers; allocates nothing. Some microseconds with a
-// limit, some hundred without. The calling thread's signals are held back meanwhile.
+// Safe from every thread, but not from signal handlers; allocates nothing. A microsecond with a
+// limit, some fifty without.
 
 #ifndef OS_PRIVILEGE_H_
 #define OS_PRIVILEGE_H_
