@@ -9,8 +9,11 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "os/fake_memory.h"
+#include "os/file.h"
 #include "os/memory.h"
 #include "tests/support/child.h"
 
@@ -29,6 +32,8 @@ class Subject {
   virtual void ForbidHugePages(PageRange pages) = 0;
   // A shared mapping of a file of the first `in_file` pages.
   virtual PageRange MapFile(PageCount count, PageCount in_file) = 0;
+  // The same of a file of a file system, without blocks yet, that stays open.
+  virtual PageRange MapSparseFile(PageCount count, PageCount in_file) = 0;
   virtual void SetLockLimit(PageCount limit) = 0;
   // Runs `body` without privilege, with nothing locked yet. Its failures are those of the test.
   virtual void RunUnprivileged(const std::function<void()>& body) = 0;
@@ -45,14 +50,15 @@ class KernelSubject final : public Subject {
   }
 
   PageRange MapFile(PageCount count, PageCount in_file) override {
-    const size_t page = memory().page_size();
-    const int file = memfd_create("contract", MFD_CLOEXEC);
-    EXPECT_GE(file, 0);
-    EXPECT_EQ(ftruncate(file, static_cast<off_t>(in_file.bytes(page))), 0);
-    void* address = mmap(nullptr, count.bytes(page), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    EXPECT_NE(address, MAP_FAILED);
-    (void)close(file);
-    return PageRange(PageNumber(reinterpret_cast<uintptr_t>(address) / page), count);
+    const OwnedDescriptor file(memfd_create("contract", MFD_CLOEXEC));
+    return MapDescriptor(file.get(), count, in_file);
+  }
+
+  PageRange MapSparseFile(PageCount count, PageCount in_file) override {
+    Result<OwnedDescriptor> file = CreateUnnamedFile(::testing::TempDir());
+    EXPECT_TRUE(file.ok()) << file.error().Name();
+    files_.push_back(std::move(*file));
+    return MapDescriptor(files_.back().get(), count, in_file);
   }
 
   void SetLockLimit(PageCount limit) override {
@@ -65,6 +71,17 @@ class KernelSubject final : public Subject {
   void RunUnprivileged(const std::function<void()>& body) override {
     test_support::RunInChild({.drop_privilege = true}, body);
   }
+
+ private:
+  PageRange MapDescriptor(int file, PageCount count, PageCount in_file) {
+    const size_t page = memory().page_size();
+    EXPECT_EQ(ftruncate(file, static_cast<off_t>(in_file.bytes(page))), 0);
+    void* address = mmap(nullptr, count.bytes(page), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    EXPECT_NE(address, MAP_FAILED);
+    return PageRange(PageNumber(reinterpret_cast<uintptr_t>(address) / page), count);
+  }
+
+  std::vector<OwnedDescriptor> files_;
 };
 
 class FakeSubject final : public Subject {
@@ -75,6 +92,12 @@ class FakeSubject final : public Subject {
   PageRange MapFile(PageCount count, PageCount in_file) override {
     const PageRange pages = *fake_.Map(count, Access::kReadWrite, Fork::kInherit);
     fake_.AddFileMapping(pages, in_file);
+    return pages;
+  }
+
+  PageRange MapSparseFile(PageCount count, PageCount in_file) override {
+    const PageRange pages = *fake_.Map(count, Access::kReadWrite, Fork::kInherit);
+    fake_.AddFileMapping(pages, in_file, testing::FakeMemory::FileKind::kSparse);
     return pages;
   }
 
@@ -157,6 +180,11 @@ TEST_P(MemoryContract, EmptyRangesSucceedAndDoNothing) {
     EXPECT_EQ(memory().Commit(empty), kSuccess);
     EXPECT_EQ(memory().Decommit(empty), kSuccess);
     EXPECT_EQ(memory().Populate(empty), kSuccess);
+    EXPECT_EQ(memory().PopulateForWriting(empty), kSuccess);
+    EXPECT_EQ(memory().ReserveBlocks(empty), kSuccess);
+    EXPECT_EQ(memory().OmitFromDumps(empty), kSuccess);
+    EXPECT_EQ(memory().OmitFromFork(empty), kSuccess);
+    EXPECT_TRUE(*memory().AllLocked(empty));
     EXPECT_EQ(memory().PageOut(empty), kSuccess);
     EXPECT_EQ(memory().Unmap(empty), kSuccess);
     EXPECT_EQ(Present(empty), 0u);
@@ -296,6 +324,9 @@ TEST_P(MemoryContract, ARangeThatWrapsIsInvalid) {
   EXPECT_EQ(memory().Unlock(pages), Errno(EINVAL));
   EXPECT_EQ(memory().Unmap(pages), Errno(EINVAL));
   EXPECT_EQ(memory().Populate(pages), Errno(EINVAL));
+  EXPECT_EQ(memory().PopulateForWriting(pages), Errno(EINVAL));
+  EXPECT_EQ(memory().ReserveBlocks(pages), Errno(ENOMEM));
+  EXPECT_FALSE(*memory().AllLocked(pages));
   EXPECT_EQ(memory().CountPresent(pages).error(), Errno(EINVAL));
 }
 
@@ -358,6 +389,134 @@ TEST_P(MemoryContract, PopulatePastTheEndOfAFileIsABadAddress) {
   EXPECT_EQ(memory().Populate(pages), Errno(EFAULT));
   EXPECT_EQ(Present(Part(pages, 0, 2)), 2u);
   EXPECT_EQ(memory().Unmap(pages), kSuccess);
+}
+
+TEST_P(MemoryContract, PopulateForWritingReadsInWithoutLocking) {
+  const PageRange pages = Map(4);
+  EXPECT_EQ(memory().PopulateForWriting(Part(pages, 1, 3)), kSuccess);
+  EXPECT_EQ(Present(pages), 3u);
+  EXPECT_EQ(Present(Part(pages, 1, 3)), 3u);
+  EXPECT_FALSE(AreLocked(pages));
+  EXPECT_EQ(memory().PopulateForWriting(pages), kSuccess);  // once more
+  EXPECT_EQ(Present(pages), 4u);
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+}
+
+TEST_P(MemoryContract, PopulateForWritingFailsAsPopulateDoes) {
+  const PageRange hole = Map(4);
+  ASSERT_EQ(memory().Unmap(Part(hole, 2, 1)), kSuccess);
+  EXPECT_EQ(memory().PopulateForWriting(hole), Errno(ENOMEM));
+  EXPECT_EQ(memory().PopulateForWriting(Map(2, Access::kNone)), Errno(EINVAL));
+  const PageRange file = subject_->MapFile(PageCount(4), PageCount(2));
+  EXPECT_EQ(memory().PopulateForWriting(file), Errno(EFAULT));
+  EXPECT_EQ(Present(Part(file, 0, 2)), 2u);
+  EXPECT_EQ(Present(Part(file, 2, 2)), 0u);
+}
+
+TEST_P(MemoryContract, ReserveBlocksTouchesAndLocksNothing) {
+  const PageRange kinds[] = {Map(3), Map(3, Access::kNone),
+                             subject_->MapFile(PageCount(3), PageCount(2)),
+                             subject_->MapSparseFile(PageCount(3), PageCount(3))};
+  for (const PageRange pages : kinds) {
+    EXPECT_EQ(memory().ReserveBlocks(pages), kSuccess);
+    EXPECT_EQ(memory().ReserveBlocks(pages), kSuccess);  // they are there
+    EXPECT_EQ(Present(pages), 0u);
+    EXPECT_FALSE(*memory().AllLocked(pages));
+    EXPECT_EQ(memory().Unmap(pages), kSuccess);
+  }
+}
+
+TEST_P(MemoryContract, ReserveBlocksLeavesTheLengthOfTheFile) {
+  const PageRange pages = subject_->MapSparseFile(PageCount(4), PageCount(2));
+  EXPECT_EQ(memory().ReserveBlocks(pages), kSuccess);  // over its end
+  EXPECT_EQ(memory().ReserveBlocks(Part(pages, 2, 2)), kSuccess);
+  EXPECT_EQ(memory().FileBytes(MappingAt(pages.begin())), 2 * memory().page_size());
+  EXPECT_EQ(memory().Populate(Part(pages, 2, 1)), Errno(EFAULT));
+}
+
+TEST_P(MemoryContract, ReserveBlocksFindsAHoleInTheAddressSpace) {
+  const PageRange pages = Map(4);
+  ASSERT_EQ(memory().Unmap(Part(pages, 2, 1)), kSuccess);
+  EXPECT_EQ(memory().ReserveBlocks(pages), Errno(ENOMEM));
+  EXPECT_EQ(memory().ReserveBlocks(Part(pages, 2, 1)), Errno(ENOMEM));
+  EXPECT_EQ(memory().ReserveBlocks(Part(pages, 0, 2)), kSuccess);
+}
+
+TEST_P(MemoryContract, AllLockedSeesEachPage) {
+  const PageRange pages = Map(8);
+  EXPECT_FALSE(*memory().AllLocked(pages));
+  ASSERT_EQ(memory().Lock(pages), kSuccess);
+  EXPECT_TRUE(*memory().AllLocked(pages));
+  for (const uint64_t page : {0u, 3u, 7u}) {
+    ASSERT_EQ(memory().Unlock(Part(pages, page, 1)), kSuccess);
+    EXPECT_FALSE(*memory().AllLocked(pages)) << page;
+    EXPECT_FALSE(*memory().AllLocked(Part(pages, page, 1))) << page;
+    EXPECT_TRUE(*memory().AllLocked(Part(pages, 1, 2)));
+    EXPECT_TRUE(*memory().AllLocked(Part(pages, 4, 3)));
+    ASSERT_EQ(memory().Lock(Part(pages, page, 1)), kSuccess);
+    EXPECT_TRUE(*memory().AllLocked(pages)) << page;
+  }
+  ASSERT_EQ(memory().Unmap(Part(pages, 5, 1)), kSuccess);
+  EXPECT_FALSE(*memory().AllLocked(pages));
+  EXPECT_FALSE(*memory().AllLocked(Part(pages, 5, 1)));
+  EXPECT_TRUE(*memory().AllLocked(Part(pages, 0, 5)));
+}
+
+TEST_P(MemoryContract, AllLockedCountsHalfDoneLocks) {
+  const PageRange none = Map(3, Access::kNone);
+  EXPECT_NE(memory().Lock(none), kSuccess);
+  EXPECT_TRUE(*memory().AllLocked(none));
+  const PageRange file = subject_->MapFile(PageCount(3), PageCount(1));
+  EXPECT_FALSE(*memory().AllLocked(file));
+  EXPECT_NE(memory().Lock(file), kSuccess);
+  EXPECT_TRUE(*memory().AllLocked(file));
+  EXPECT_EQ(Present(Part(file, 1, 2)), 0u);
+  EXPECT_EQ(memory().Unmap(none), kSuccess);
+  EXPECT_EQ(memory().Unmap(file), kSuccess);
+}
+
+TEST_P(MemoryContract, OmittingKeepsPagesAndLocks) {
+  const PageRange pages = Map(6);
+  ASSERT_EQ(memory().Lock(Part(pages, 2, 2)), kSuccess);
+  EXPECT_EQ(memory().OmitFromDumps(Part(pages, 1, 4)), kSuccess);
+  EXPECT_EQ(memory().OmitFromFork(Part(pages, 1, 4)), kSuccess);
+  EXPECT_EQ(memory().CheckMapped(pages), kSuccess);
+  EXPECT_EQ(Present(pages), 2u);
+  EXPECT_TRUE(*memory().AllLocked(Part(pages, 2, 2)));
+  EXPECT_FALSE(AreLocked(Part(pages, 0, 2)));
+  EXPECT_FALSE(AreLocked(Part(pages, 4, 2)));
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+}
+
+TEST_P(MemoryContract, OmittingFromForkSplitsTheMapping) {
+  const PageRange pages = Map(6);
+  ASSERT_EQ(memory().OmitFromFork(Part(pages, 2, 2)), kSuccess);
+  EXPECT_EQ(MappingAt(Part(pages, 3, 1).begin()).pages, Part(pages, 2, 2));
+  // What lies beside the range may be of one mapping with it.
+  EXPECT_EQ(MappingAt(pages.begin()).pages.end(), Part(pages, 2, 2).begin());
+  EXPECT_EQ(MappingAt(Part(pages, 5, 1).begin()).pages.begin(), Part(pages, 2, 2).end());
+}
+
+TEST_P(MemoryContract, OmittingFindsAHole) {
+  const PageRange pages = Map(4);
+  ASSERT_EQ(memory().Unmap(Part(pages, 2, 1)), kSuccess);
+  EXPECT_EQ(memory().OmitFromDumps(pages), Errno(ENOMEM));
+  EXPECT_EQ(memory().OmitFromFork(pages), Errno(ENOMEM));
+  EXPECT_EQ(memory().OmitFromDumps(Part(pages, 2, 1)), Errno(ENOMEM));
+  EXPECT_EQ(memory().OmitFromFork(Part(pages, 2, 1)), Errno(ENOMEM));
+}
+
+TEST_P(MemoryContract, FileBytesIsTheLengthOfTheFileNotOfTheMapping) {
+  const size_t page = memory().page_size();
+  for (const uint64_t in_file : {1u, 3u, 9u}) {
+    const PageRange pages = subject_->MapSparseFile(PageCount(4), PageCount(in_file));
+    EXPECT_EQ(memory().FileBytes(MappingAt(pages.begin())), in_file * page);
+    // Of what is left of the mapping as well.
+    ASSERT_EQ(memory().Unmap(Part(pages, 0, 1)), kSuccess);
+    EXPECT_EQ(memory().FileBytes(MappingAt(pages.begin())), in_file * page);
+    EXPECT_EQ(memory().Unmap(pages), kSuccess);
+  }
+  EXPECT_EQ(memory().FileBytes(MappingAt(Map(1).begin())), std::nullopt);
 }
 
 TEST_P(MemoryContract, PageOutRefusesALockedPage) {

@@ -5,9 +5,11 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -176,6 +178,69 @@ TEST(RealMemory, LockedPagesDoNotFault) {
     least = std::min(least, (FaultCount::OfThisThread() - before).total());
   }
   EXPECT_EQ(least, 0u);
+}
+
+// Faults of a write to each page; not those of ThreadSanitizer's shadow memory.
+__attribute__((no_sanitize("thread"), noinline)) FaultCount FaultsOfWriting(char* data,
+                                                                            uint64_t pages) {
+  const FaultCount before = FaultCount::OfThisThread();
+  for (uint64_t page = 0; page < pages; ++page) {
+    *const_cast<volatile char*>(data + page * kPage) = 1;
+  }
+  return FaultCount::OfThisThread() - before;
+}
+
+TEST(RealMemory, PagesPopulatedForWritingDoNotFaultAtTheirFirstWrite) {
+  const ScopedPages memory(64);
+  ASSERT_EQ(RealMemory().PopulateForWriting(memory.pages()), kSuccess);
+  EXPECT_LE(FaultsOfWriting(memory.data(), 64).total(), 8u) << "those of pages that were moved";
+}
+
+TEST(RealMemory, PagesThatMayNotBeWrittenAreNotPopulatedForWriting) {
+  const ScopedPages memory(2);
+  ASSERT_EQ(mprotect(memory.data(), 2 * kPage, PROT_READ), 0);
+  EXPECT_EQ(RealMemory().Populate(memory.pages()), kSuccess);
+  EXPECT_EQ(RealMemory().PopulateForWriting(memory.pages()), Errno(EINVAL));
+}
+
+TEST(RealMemory, PagesOmittedFromForkAreAHoleThereAndTakeNoCopyHere) {
+  const ScopedPages memory(64);
+  std::memset(memory.data(), 0x5a, 64 * kPage);
+  ASSERT_EQ(RealMemory().OmitFromFork(memory.pages()), kSuccess);
+  test_support::RunInChild([&] {
+    EXPECT_EQ(RealMemory().CheckMapped(memory.pages()), Errno(ENOMEM));
+    EXPECT_EQ(RealMemory().CountPresent(memory.pages())->value(), 0u);
+  });
+  // A child that is still there, so that a copy would have to be made.
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    for (;;) pause();
+  }
+  const uint64_t faults = FaultsOfWriting(memory.data(), 64).total();
+  EXPECT_EQ(kill(child, SIGKILL), 0);
+  EXPECT_EQ(waitpid(child, nullptr, 0), child);
+  EXPECT_LE(faults, 8u) << "those of the stack and of the program's own data";
+}
+
+// VmFlags of the mapping that begins at an address: of /proc/self/smaps.
+std::string FlagsOf(const void* address) {
+  std::ifstream smaps("/proc/self/smaps");
+  char begin[32];
+  (void)std::snprintf(begin, sizeof(begin), "%lx-", reinterpret_cast<unsigned long>(address));
+  std::string line;
+  while (std::getline(smaps, line) && !line.starts_with(begin)) {
+  }
+  while (std::getline(smaps, line) && !line.starts_with("VmFlags:")) {
+  }
+  return line + " ";
+}
+
+TEST(RealMemory, PagesOmittedFromDumpsAreMarkedSo) {
+  const ScopedPages memory(8);
+  ASSERT_EQ(RealMemory().OmitFromDumps(memory.Part(2, 4)), kSuccess);
+  EXPECT_NE(FlagsOf(&memory.FirstByte(2)).find(" dd "), std::string::npos);
+  EXPECT_EQ(FlagsOf(&memory.FirstByte(6)).find(" dd "), std::string::npos);
 }
 
 TEST(RealMemory, DecommittedPagesComeBackAsZeros) {
