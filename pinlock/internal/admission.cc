@@ -92,7 +92,10 @@ os::Errno Admission::CheckRoom(os::PageRange pages, bool look, os::PageCount& ro
   if (absent.value_or(pages.count()).bytes(page_size) > usable && !absent) count_absent();
   const os::PageCount needed = absent.value_or(pages.count());
   if (needed.bytes(page_size) <= usable) {
-    room = os::PageCount(usable / page_size) - needed;
+    // What is looked at now is good for 2 MiB, these pages among them.
+    const os::PageCount good_for =
+        std::min(os::PageCount(usable / page_size), AdmissionNotes::kRoomMax);
+    room = good_for - std::min(good_for, needed);
     return os::kSuccess;
   }
   failure.cause = Cause::kNoHeadroom;

@@ -15,8 +15,7 @@ os::PageRange LeavesOf(os::PageRange pages) {
 
 Claim::Claim(LockerState& state, os::PageRange pages, os::PageRange more)
     : state_(state), leaves_(LeavesOf(pages)), more_leaves_(LeavesOf(more)) {
-  while (state.claims != nullptr &&
-         (IsClaimed(state, leaves_) || IsClaimed(state, more_leaves_))) {
+  while (state.claims != nullptr && (IsClaimed(state, leaves_) || IsClaimed(state, more_leaves_))) {
     state.OpenGate();
     state.claims_changed.Wait(state.latch);
     state.gate.Close();
