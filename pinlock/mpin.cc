@@ -43,13 +43,16 @@ Failure Refused(Cause cause, Operation operation, const void* address, size_t by
 // Calls `call(locker, failure)` and translates its answer.
 template <typename Call>
 int OnProcessLocker(Operation operation, const void* address, size_t bytes, Call call) {
+  const int errno_before = errno;
   std::optional<PageLocker> locker = ProcessLocker();
   if (!locker) {
     const Failure failure = Refused(Cause::kNoTableMemory, operation, address, bytes);
     return Failed(failure.error, failure);
   }
   const os::Errno error = call(*locker, attempt);
-  return error.ok() ? 0 : Failed(error, attempt);
+  if (!error.ok()) return Failed(error, attempt);
+  errno = errno_before;  // on the way something may have failed that was not needed
+  return 0;
 }
 
 // The same for a member of PageLocker that takes a range.

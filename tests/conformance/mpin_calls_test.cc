@@ -222,6 +222,9 @@ uint64_t FaultsOfWriting(const TestMapping& mapping, size_t pages) {
 }
 
 TEST(MpinRefresh, SparesTheParentTheCopyingFaultsAfterAFork) {
+  if (test_support::kThreadSanitizer) {
+    GTEST_SKIP() << "the sanitizer's shadow of the pages is copied after the fork, too";
+  }
   constexpr size_t kPages = 64;
   TestMapping mapping(kPages);
   ASSERT_EQ(mpin(mapping.page(0), kPages * PageSize()), 0) << mpin_error();
