@@ -112,8 +112,9 @@ class Memory {
   // Makes sure that writes to those pages of the range that lie in a shared, writable mapping of a
   // file will find their blocks: allocates them for the file's holes. Other mappings are left
   // alone. ENOSPC: the file system has no blocks left, or the quota is used up; blocks that it does
-  // not take back stay allocated (ext4; tmpfs takes them back). EFAULT: the same, or a page lies
-  // past the end of its file; that could not be told.
+  // not take back stay allocated (ext4; tmpfs takes back those of one mapping). EFAULT: the same,
+  // or a page lies past the end of its file; that could not be told. Touches no page where the file
+  // can be found and opened for writing, which is done in a child process (mapped_file.h).
   virtual Errno ReserveBlocks(PageRange pages) = 0;
   // Keeps the pages out of core dumps (MADV_DONTDUMP), or out of children of fork (MADV_DONTFORK).
   // ENOMEM: a hole, or a mapping could not be split.
