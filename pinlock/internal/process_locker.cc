@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <bit>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -20,6 +21,7 @@ std::atomic<ProcessState*> process_state{nullptr};
 std::atomic<uint64_t> generations{0};
 std::atomic<uint64_t> max_pages{0};
 std::atomic<int> page_shift{0};  // set before process_state is
+std::atomic<const ScopedProcessLocker*> substitute{nullptr};
 
 ProcessState* CreateState() {
   os::Memory& memory = os::RealMemory();
@@ -64,6 +66,17 @@ os::PageRange PagesOf(uintptr_t address, size_t bytes) {
                        os::PageNumber(((address + (bytes - 1)) >> shift) + 1));
 }
 
+// The process' own, or what a test has put in its place.
+PageLocker LockerInPlaceOf(ProcessState& state) {
+  const ScopedProcessLocker* scoped = substitute.load(std::memory_order_acquire);
+  return scoped == nullptr ? LockerOf(state) : scoped->locker();
+}
+
+[[noreturn]] void Die(const char* why) {
+  std::fprintf(stderr, "ScopedProcessLocker: %s\n", why);
+  std::abort();
+}
+
 }  // namespace
 
 std::optional<PageLocker> ProcessLocker() {
@@ -71,7 +84,7 @@ std::optional<PageLocker> ProcessLocker() {
   if (state == nullptr) state = CreateState();
   if (state == nullptr) return std::nullopt;
   if (state->generation.load(std::memory_order_acquire) == 0) BeginUse(*state);
-  return LockerOf(*state);
+  return LockerInPlaceOf(*state);
 }
 
 std::optional<PageLocker> ProcessLockerInUse() {
@@ -79,7 +92,7 @@ std::optional<PageLocker> ProcessLockerInUse() {
   if (state == nullptr || state->generation.load(std::memory_order_acquire) == 0) {
     return std::nullopt;
   }
-  return LockerOf(*state);
+  return LockerInPlaceOf(*state);
 }
 
 bool TryNestedPin(uintptr_t address, size_t bytes) {
@@ -106,5 +119,17 @@ uint64_t ProcessGeneration() {
   const ProcessState* state = process_state.load(std::memory_order_acquire);
   return state == nullptr ? 0 : state->generation.load(std::memory_order_acquire);
 }
+
+ScopedProcessLocker::ScopedProcessLocker(LockerState& state, os::Memory& memory,
+                                         const os::Limits& limits)
+    : state_(state), memory_(memory), limits_(limits) {
+  if (substitute.load() != nullptr) Die("there is another one");
+  std::optional<PageLocker> locker = ProcessLocker();
+  if (!locker) Die("no memory");
+  if (locker->Stats().pages_locked > 0) Die("pages are locked; unlock them first");
+  substitute.store(this, std::memory_order_release);
+}
+
+ScopedProcessLocker::~ScopedProcessLocker() { substitute.store(nullptr); }
 
 }  // namespace pinlock::internal

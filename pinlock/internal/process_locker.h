@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "os/limits.h"
+#include "os/memory.h"
 #include "pinlock/internal/page_locker.h"
 
 namespace pinlock::internal {
@@ -34,6 +36,25 @@ bool SetProcessMaxPages(uint64_t pages);
 // A number that no ancestor of this process has had: tells a lock that was taken in this process
 // from one that was inherited with a copy of the memory. 0: nothing was ever locked here.
 uint64_t ProcessGeneration();
+
+// For tests: while it lives, ProcessLocker() works on another state, memory and limits, in children
+// of fork(2) too. Aborts, saying why, where pages are locked when it begins, or another one lives.
+// No call of the library may be under way in another thread when it begins or ends.
+class ScopedProcessLocker {
+ public:
+  // The caller keeps all three alive. Where the test forks, `state` lies in memory that fork wipes.
+  ScopedProcessLocker(LockerState& state, os::Memory& memory, const os::Limits& limits);
+  ScopedProcessLocker(const ScopedProcessLocker&) = delete;
+  ScopedProcessLocker& operator=(const ScopedProcessLocker&) = delete;
+  ~ScopedProcessLocker();
+
+  PageLocker locker() const { return PageLocker(state_, memory_, limits_); }
+
+ private:
+  LockerState& state_;
+  os::Memory& memory_;
+  const os::Limits& limits_;
+};
 
 }  // namespace pinlock::internal
 

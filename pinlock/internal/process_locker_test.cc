@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "os/fake_limits.h"
+#include "os/forwarding_memory.h"
 #include "tests/support/child.h"
 
 namespace pinlock::internal {
@@ -46,6 +48,59 @@ TEST(ProcessLocker, EveryGenerationOfProcessesHasANumberOfItsOwn) {
     });
   });
   EXPECT_EQ(ProcessGeneration(), parent);
+}
+
+// A Memory whose locks always fail.
+class RefusingMemory final : public os::ForwardingMemory {
+ public:
+  RefusingMemory() : ForwardingMemory(os::RealMemory()) {}
+  os::Errno Lock(os::PageRange) override { return os::Errno(EAGAIN); }
+};
+
+alignas(4096) std::byte page[4096];
+
+os::Errno LockPage() {
+  Failure failure;
+  return ProcessLocker()->Lock(reinterpret_cast<uintptr_t>(page), sizeof(page), failure);
+}
+
+os::Errno UnlockPage() {
+  Failure failure;
+  return ProcessLocker()->Unlock(reinterpret_cast<uintptr_t>(page), sizeof(page), failure);
+}
+
+TEST(ScopedProcessLocker, StandsInWhileItLives) {
+  LockerState state;
+  RefusingMemory memory;
+  os::testing::FakeLimits limits;
+  const uint64_t pins = ProcessLocker()->Stats().pins;
+  {
+    const ScopedProcessLocker substitute(state, memory, limits);
+    EXPECT_EQ(ProcessLocker()->Stats().pins, 0u);
+    EXPECT_EQ(LockPage(), os::Errno(EAGAIN));
+    test_support::RunInChild([] { EXPECT_EQ(LockPage(), os::Errno(EAGAIN)); });
+  }
+  EXPECT_EQ(LockPage(), os::kSuccess);
+  EXPECT_EQ(UnlockPage(), os::kSuccess);
+  EXPECT_EQ(ProcessLocker()->Stats().pins, pins + 1);
+}
+
+TEST(ScopedProcessLockerDeathTest, DoesNotBeginWhilePagesAreLocked) {
+  LockerState state;
+  os::testing::FakeLimits limits;
+  const auto begin = [&] {  // in the child, where nothing is locked at first
+    (void)LockPage();
+    ScopedProcessLocker(state, os::RealMemory(), limits);
+  };
+  EXPECT_DEATH(begin(), "pages are locked");
+}
+
+TEST(ScopedProcessLockerDeathTest, ThereIsOneAtATime) {
+  LockerState state;
+  LockerState other;
+  os::testing::FakeLimits limits;
+  const ScopedProcessLocker substitute(state, os::RealMemory(), limits);
+  EXPECT_DEATH(ScopedProcessLocker(other, os::RealMemory(), limits), "another one");
 }
 
 }  // namespace
