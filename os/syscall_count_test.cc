@@ -2,11 +2,8 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -16,13 +13,13 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <cstddef>
 #include <cstring>
 #include <functional>
 #include <string>
 #include <thread>
 
 #include "tests/support/child.h"
+#include "tests/support/forbid_dispatch.h"
 #include "tests/support/sanitizer.h"
 
 namespace os {
@@ -354,26 +351,9 @@ TEST_F(SyscallCountDeathTest, DoesNotNest) {
   EXPECT_DEATH(CountOf([] { (void)CountOf([] {}); }), "counted already");
 }
 
-// Answers prctl(PR_SET_SYSCALL_USER_DISPATCH) with `error`, in this process from now on.
-void ForbidDispatch(int error) {
-  std::array<sock_filter, 6> filter = {{
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prctl, 0, 3),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 59, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<unsigned>(error)),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  }};
-  const sock_fprog program = {static_cast<unsigned short>(filter.size()), filter.data()};
-  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-  if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
-    GTEST_SKIP() << "no seccomp filters here: " << Errno::Last().Name();
-  }
-}
-
 TEST_F(SyscallCountTest, WhatTheKernelRefusesIsAnErrorAndChangesNothing) {
   test_support::RunInChild([] {
-    ForbidDispatch(EPERM);
+    test_support::ForbidSyscallDispatch(EPERM);
     if (::testing::Test::IsSkipped()) return;
     struct sigaction before {};
     ASSERT_EQ(sigaction(SIGSYS, nullptr, &before), 0);
@@ -389,7 +369,7 @@ TEST_F(SyscallCountTest, WhatTheKernelRefusesIsAnErrorAndChangesNothing) {
 
 TEST_F(SyscallCountTest, ADispatchThatDoesNothingIsAnError) {
   test_support::RunInChild([] {
-    ForbidDispatch(0);  // it seems to succeed
+    test_support::ForbidSyscallDispatch(0);  // it seems to succeed
     if (::testing::Test::IsSkipped()) return;
     EXPECT_EQ(SyscallCounter().Start(), Errno(ENOSYS));
   });
