@@ -108,8 +108,8 @@ bool Descend(std::string_view path, std::string_view root, PathBuffer& directory
   return false;
 }
 
-// Whether the hierarchy is mounted as a whole where it usually is; saves reading the list of mounts,
-// which is long in some places. A wrong place has no such cgroup.
+// Whether the hierarchy is mounted as a whole where it usually is; saves reading the list of
+// mounts, which is long in some places. A wrong place has no such cgroup.
 bool FindAtUsualPlace(std::string_view path, int version, const char* file_root,
                       MemoryCgroup& cgroup) {
   PathBuffer& directory = cgroup.directory;

@@ -3,6 +3,8 @@
 #ifndef OS_FAKE_TREE_H_
 #define OS_FAKE_TREE_H_
 
+#include <gtest/gtest.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -15,7 +17,7 @@ namespace os::testing {
 class FakeTree {
  public:
   FakeTree() {
-    std::string name = std::filesystem::temp_directory_path() / "fake_tree.XXXXXX";
+    std::string name = ::testing::TempDir() + "/fake_tree.XXXXXX";
     if (mkdtemp(name.data()) == nullptr) std::abort();
     root_ = name;
   }

@@ -147,7 +147,7 @@ class Tightest {
   Headroom headroom_;
 };
 
-// Offers the bounds of one cgroup of version 1. `own`: the statistics, where it is the process' own.
+// Offers the bounds of a cgroup of version 1. `own`: its statistics, where it is the process' own.
 // `swap_limits`: whether some cgroup bounds memory and swap together.
 void OfferGroup1(PathBuffer& directory, const std::optional<Statistics>* own, bool swap_limits,
                  uint64_t swap_free, Tightest& tightest) {
@@ -204,7 +204,7 @@ void ForEachGroup(const MemoryCgroup& cgroup, Visit visit) {
 
 void OfferGroups1(MemoryCgroup& cgroup, uint64_t swap_free, Tightest& tightest) {
   const std::optional<Statistics> own = ReadStatistics(cgroup.directory, kVersion1);
-  // Every file costs: mostly there is no limit, or none of the second kind, and that can be seen here.
+  // Every file costs: mostly there is no limit, or none of the second kind, which can be seen here.
   const bool limits = !own || own->limit < kHuge;
   const bool swap_limits = !own || (own->swap_limit > 0 && own->swap_limit < kHuge);
   if (!limits && !swap_limits) return;
