@@ -78,4 +78,14 @@ int madvise(void* address, size_t bytes, int advice) noexcept {
   return locker->Replacing(RangeOf(address, bytes), true, call) ? 0 : -1;
 }
 
+// The C library's symbols have versions, for which a symbol with a version of ours would not do. In
+// the shared library they are exported without one, past the version script.
+#ifdef PINLOCK_EXPORT_UNVERSIONED
+__asm__(".symver munmap, munmap@@");
+__asm__(".symver mmap64, mmap64@@");
+__asm__(".symver mmap, mmap@@");
+__asm__(".symver mremap, mremap@@");
+__asm__(".symver madvise, madvise@@");
+#endif
+
 }  // extern "C"

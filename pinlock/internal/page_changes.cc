@@ -48,7 +48,11 @@ void PageLocker::Drop(os::PageRange range, bool unlock) {
 void PageLocker::DropHoles(os::PageRange range) {
   TableBlocks blocks(state_.blocks, memory_);
   while (!range.empty()) {
-    const Part part = NextPart(memory_, range);
+    Part part{};
+    {
+      const TableRelease release(state_);
+      part = NextPart(memory_, range);
+    }
     if (!part.mapped && state_.table.Prepare(part.pages, blocks).ok()) Drop(part.pages, false);
   }
 }
@@ -176,8 +180,15 @@ void PageLocker::FollowMove(os::PageRange from, os::PageRange to) {
   if (was_locked && to.count() > from.count()) {
     const os::PageRange grown(to.begin() + from.count(), to.end());
     ++state_.stats.kernel_unlocks;
-    const TableRelease release(state_);
-    (void)memory_.Unlock(grown);
+    bool unlocked = false;
+    {
+      const TableRelease release(state_);
+      unlocked = memory_.Unlock(grown).ok();
+    }
+    // What the kernel refuses to unlock is not forgotten; memory for the marks was reserved.
+    if (!unlocked && state_.table.Prepare(grown, blocks).ok()) {
+      state_.table.SetResidual(grown, true, blocks);
+    }
   }
 }
 

@@ -224,6 +224,119 @@ TEST(PinlockFault, UnlockingOverAHoleIsRefusedAsAWholeOrDone) {
   }
 }
 
+// A range of three steps, the middle of which holds pages that are pinned already.
+TEST(PinlockFault, ARangeOfManyStepsIsLockedAndUnlockedAsAWholeOrNotAtAll) {
+  constexpr size_t kManyPages = 1100, kPinned = 600;
+  for (const int error : {ENOMEM, EAGAIN}) {
+    for (const bool lock : {true, false}) {
+      FaultLoop loop;
+      loop.error = os::Errno(error);
+      os::testing::ForEachFault(loop, [lock](FaultPlan& plan) {
+        TestMapping mapping(kManyPages);
+        LockerState state;
+        os::testing::FaultyMemory faulty_memory(os::RealMemory(), plan);
+        PageLocker faulty(state, faulty_memory, os::RealLimits());
+        PageLocker healthy(state, os::RealMemory(), os::RealLimits());
+        Failure failure;
+        const auto address = reinterpret_cast<uintptr_t>(mapping.page(0));
+        const size_t bytes = kManyPages * PageSize();
+        ASSERT_TRUE(healthy.Lock(address + kPinned * PageSize(), 3 * PageSize(), failure).ok());
+        ASSERT_TRUE(lock || healthy.Lock(address, bytes, failure).ok());
+        const KernelEvidence before = KernelEvidence::Of(mapping.all());
+        const uint64_t pages_before = healthy.Stats().pages_locked;
+        const os::Errno answer =
+            lock ? faulty.Lock(address, bytes, failure) : faulty.Unlock(address, bytes, failure);
+        if (!answer.ok()) {
+          EXPECT_EQ(healthy.Stats().pages_locked, pages_before);
+          if (healthy.Stats().pages_residual == 0) {
+            EXPECT_EQ(KernelEvidence::Of(mapping.all()), before);
+          }
+        }
+        ASSERT_TRUE(healthy.Lock(address, 0, failure).ok());  // clears what is residual
+        EXPECT_EQ(healthy.Stats().pages_residual, 0u);
+        const bool all = lock == answer.ok();
+        EXPECT_EQ(healthy.Stats().pages_locked, all ? kManyPages : 3u);
+        EXPECT_TRUE(KernelEvidence::Of(mapping.all())
+                        .Locks(all ? mapping.all() : mapping.range(kPinned, 3)));
+        ASSERT_TRUE(healthy.Forget(address, bytes, failure).ok());
+        EXPECT_TRUE(KernelEvidence::Of(mapping.all()).Locks({}));
+      });
+    }
+  }
+}
+
+enum class Change { kForget, kMove, kGrow, kShrink, kRefresh };
+
+// The calls that follow the memory. Pages 2 to 9 are pinned, 4 and 5 twice.
+void TryChange(Change change, FaultPlan& plan) {
+  TestMapping mapping(kPages), target(kPages);
+  LockerState state;
+  os::testing::FaultyMemory faulty_memory(os::RealMemory(), plan);
+  PageLocker faulty(state, faulty_memory, os::RealLimits());
+  PageLocker healthy(state, os::RealMemory(), os::RealLimits());
+  Failure failure;
+  const auto at = [](const TestMapping& memory, size_t page) {
+    return reinterpret_cast<uintptr_t>(memory.page(page));
+  };
+  const auto bytes = [](size_t pages) { return pages * PageSize(); };
+  ASSERT_TRUE(healthy.Lock(at(mapping, 2), bytes(8), failure).ok());
+  ASSERT_TRUE(healthy.Lock(at(mapping, 4), bytes(2), failure).ok());
+  os::Errno answer;
+  std::string counts = "0011221111000000", moved = "0000000000000000";
+  switch (change) {
+    case Change::kForget:
+      answer = faulty.Forget(at(mapping, 3), bytes(2), failure);
+      if (answer.ok()) counts = "0010021111000000";
+      break;
+    case Change::kMove:
+      answer = faulty.Moved({at(mapping, 3), bytes(3)}, {at(target, 1), bytes(3)}, failure);
+      if (answer.ok()) counts = "0010001111000000", moved = "0122000000000000";
+      break;
+    case Change::kGrow:
+      answer = faulty.Moved({at(mapping, 8), bytes(2)}, {at(mapping, 8), bytes(5)}, failure);
+      break;
+    case Change::kShrink:
+      answer = faulty.Moved({at(mapping, 2), bytes(8)}, {at(mapping, 2), bytes(3)}, failure);
+      if (answer.ok()) counts = "0011200000000000";
+      break;
+    case Change::kRefresh:
+      answer = faulty.Refresh(at(mapping, 2), bytes(8), failure);
+      break;
+  }
+  EXPECT_TRUE(answer.ok() || failure.error == answer);
+  const auto counts_of = [&](const TestMapping& memory) {
+    std::string text;
+    for (size_t page = 0; page < kPages; ++page) {
+      RangeInfo info;
+      EXPECT_TRUE(healthy.Query(at(memory, page), 1, info, failure).ok());
+      text += std::to_string(info.count_max);
+    }
+    return text;
+  };
+  EXPECT_EQ(counts_of(mapping), counts);
+  EXPECT_EQ(counts_of(target), moved);
+  ASSERT_TRUE(healthy.Lock(at(mapping, 0), 0, failure).ok());  // clears what is residual
+  EXPECT_EQ(healthy.Stats().pages_residual, 0u);
+  if (change == Change::kForget) {
+    const KernelEvidence evidence = KernelEvidence::Probe(mapping.all());
+    for (size_t page = 0; page < kPages; ++page) {
+      EXPECT_EQ(evidence.IsLocked(mapping.range(page, 1).begin()), counts[page] != '0') << page;
+    }
+  }
+  ASSERT_TRUE(healthy.Forget(at(mapping, 0), bytes(kPages), failure).ok());
+  ASSERT_TRUE(healthy.Forget(at(target, 0), bytes(kPages), failure).ok());
+  EXPECT_EQ(healthy.Stats().pages_locked, 0u);
+}
+
+TEST(PinlockFault, WhatFollowsTheMemoryIsDoneAsAWholeOrNotAtAll) {
+  for (const Change change :
+       {Change::kForget, Change::kMove, Change::kGrow, Change::kShrink, Change::kRefresh}) {
+    FaultLoop loop;
+    loop.error = os::Errno(ENOMEM);
+    os::testing::ForEachFault(loop, [change](FaultPlan& plan) { TryChange(change, plan); });
+  }
+}
+
 TEST(PinlockFault, TheProbeSeesWhatSmapsShows) {
   TestMapping mapping(kPages);
   for (const size_t page : {2u, 3u, 7u}) {
