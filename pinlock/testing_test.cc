@@ -447,6 +447,10 @@ TEST_F(FakeLockLimitTest, AChildInheritsTheLimitAndNoPins) {
   const FakeLockLimit limit(2 * PageSize());
   ASSERT_EQ(Pin(0, 2), 0);
   test_support::RunInChild([this] {
+    mpin_stat stat{};
+    EXPECT_EQ(mpin_get_stat(&stat, sizeof(stat)), 0);
+    EXPECT_EQ(stat.pages_locked, 0u);
+    EXPECT_EQ(stat.pins, 0u);
     EXPECT_EQ(Unpin(0, 2), -1);
     EXPECT_EQ(Pin(4, 2), 0);
     EXPECT_EQ(Pin(0, 1), -1);
