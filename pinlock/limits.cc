@@ -8,7 +8,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "os/limits.h"
+#include "os/memory.h"
+#include "pinlock/internal/admission.h"
 #include "pinlock/limits_from.h"
+#include "pinlock/mpin.h"
 
 namespace pinlock {
 namespace {
@@ -86,9 +89,12 @@ Limits LimitsFrom(const os::Limits& limits, const ProcessFacts& facts) {
   const os::Headroom headroom = limits.ReadHeadroom();
   result.headroom_bound = FromOs(headroom.bound);
   result.headroom_bytes = headroom.bytes;
+  result.headroom_reserve_bytes = ReserveOf(headroom);
   result.headroom_limit_bytes = headroom.limit_bytes;
   result.headroom_used_bytes = headroom.used_bytes;
   result.headroom_cgroup = headroom.group.data();
+  result.plock_max_bytes = facts.plock_max_bytes;
+  result.pinned_bytes = facts.pinned_bytes;
   result.mappings_max = Known(facts.mappings_max);
   result.mappings = Known(facts.mappings);
   return result;
@@ -97,30 +103,38 @@ Limits LimitsFrom(const os::Limits& limits, const ProcessFacts& facts) {
 }  // namespace internal
 
 Limits Limits::Read() {
-  return internal::LimitsFrom(os::RealLimits(),
-                              {.in_initial_user_namespace = os::InInitialUserNamespace(),
+  internal::ProcessFacts facts{.in_initial_user_namespace = os::InInitialUserNamespace(),
                                .mappings_max = os::MaxMappings(),
-                               .mappings = os::CountMappings()});
+                               .mappings = os::CountMappings()};
+  mpin_stat stat{};
+  if (mpin_get_stat(&stat, sizeof(stat)) == 0) {
+    const uint64_t page_size = os::RealMemory().page_size();
+    facts.pinned_bytes = stat.pages_locked * page_size;
+    if (stat.pages_max != 0) facts.plock_max_bytes = stat.pages_max * page_size;
+  }
+  return internal::LimitsFrom(os::RealLimits(), facts);
 }
 
 uint64_t Limits::bytes_lockable() const {
   if (mappings && mappings_max && *mappings >= *mappings_max) return 0;
-  const uint64_t memory = headroom_bound == Bound::kNone ? kUnbounded : headroom_bytes;
+  const uint64_t memory =
+      headroom_bound == Bound::kNone ? kUnbounded : Left(headroom_bytes, headroom_reserve_bytes);
   if (privileged) return memory;
-  return std::min(
-      {memory, Left(memlock_soft_bytes, locked_bytes), Left(rss_soft_bytes, locked_bytes)});
+  return std::min({memory, Left(memlock_soft_bytes, locked_bytes),
+                   Left(rss_soft_bytes, pinned_bytes), Left(plock_max_bytes, pinned_bytes)});
 }
 
 std::string Limits::ToString() const {
   const uint64_t lockable = bytes_lockable();
-  return absl::StrCat("lockable: ", lockable == kUnbounded ? "unknown" : Bytes(lockable),
-                      "\nlocked: ", Bytes(locked_bytes),
-                      "\nRLIMIT_MEMLOCK: ", Bytes(memlock_soft_bytes), " soft, ",
-                      Bytes(memlock_hard_bytes), " hard\nRLIMIT_RSS: ", Bytes(rss_soft_bytes),
-                      "\nprivileged: ", privileged ? "yes" : "no",
-                      "\ninitial user namespace: ", in_initial_user_namespace ? "yes" : "no",
-                      "\nheadroom: ", Headroom(*this), "\nmappings: ", Number(mappings), " of ",
-                      Number(mappings_max), "\n");
+  return absl::StrCat(
+      "lockable: ", lockable == kUnbounded ? "unknown" : Bytes(lockable),
+      "\nlocked: ", Bytes(locked_bytes), "\nRLIMIT_MEMLOCK: ", Bytes(memlock_soft_bytes), " soft, ",
+      Bytes(memlock_hard_bytes), " hard\npinned: ", Bytes(pinned_bytes),
+      "\nRLIMIT_RSS: ", Bytes(rss_soft_bytes), "\nPLOCK_MAX: ", Bytes(plock_max_bytes),
+      "\nprivileged: ", privileged ? "yes" : "no",
+      "\ninitial user namespace: ", in_initial_user_namespace ? "yes" : "no",
+      "\nheadroom: ", Headroom(*this), "\nmappings: ", Number(mappings), " of ",
+      Number(mappings_max), "\n");
 }
 
 std::ostream& operator<<(std::ostream& out, const Limits& limits) {

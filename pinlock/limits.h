@@ -24,6 +24,10 @@ struct Limits {
   std::optional<uint64_t> memlock_hard_bytes;
   // RLIMIT_RSS, soft; nullopt: unlimited. Linux ignores it, mpin(3) does not.
   std::optional<uint64_t> rss_soft_bytes;
+  // PLOCK_MAX as bytes: mpin_set_max_pages(3); nullopt: none.
+  std::optional<uint64_t> plock_max_bytes;
+  // What is pinned by mpin(3): distinct pages. The last two limits bind this.
+  uint64_t pinned_bytes = 0;
   // What the kernel counts as locked by this process: VmLck of /proc/self/status.
   uint64_t locked_bytes = 0;
 
@@ -36,7 +40,8 @@ struct Limits {
   // force, and the tightest of what bounds it: a memory cgroup or the machine. These bind everybody.
   Bound headroom_bound = Bound::kNone;  // kNone: it could not be read
   uint64_t headroom_bytes = ~uint64_t{0};
-  uint64_t headroom_limit_bytes = 0;  // of the cgroup or the machine
+  uint64_t headroom_reserve_bytes = 0;  // of it, what mpin(3) does not give away
+  uint64_t headroom_limit_bytes = 0;    // of the cgroup or the machine
   uint64_t headroom_used_bytes = 0;
   std::string headroom_cgroup;  // its directory; empty: none
 

@@ -5,6 +5,9 @@
 #ifndef PINLOCK_LIMITS_FROM_H_
 #define PINLOCK_LIMITS_FROM_H_
 
+#include <cstdint>
+#include <optional>
+
 #include "os/limits.h"
 #include "os/result.h"
 #include "pinlock/limits.h"
@@ -16,6 +19,8 @@ struct ProcessFacts {
   os::Result<bool> in_initial_user_namespace = true;
   os::Result<uint64_t> mappings_max = os::Errno(ENOENT);
   os::Result<uint64_t> mappings = os::Errno(ENOENT);
+  std::optional<uint64_t> plock_max_bytes = {};
+  uint64_t pinned_bytes = 0;
 };
 
 Limits LimitsFrom(const os::Limits& limits, const ProcessFacts& facts);

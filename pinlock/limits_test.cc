@@ -39,7 +39,11 @@ TEST(LimitsFrom, TellsEveryNumber) {
   kernel.rss = 12 * kMiB;
   kernel.locked_bytes = 3 * kMiB;
   kernel.headroom = HeadroomOf(os::Headroom::Bound::kCgroupV1, 10 * kMiB);
-  const Limits limits = LimitsFrom(kernel, {false, uint64_t{65530}, uint64_t{40}});
+  const Limits limits = LimitsFrom(kernel, {.in_initial_user_namespace = false,
+                                            .mappings_max = uint64_t{65530},
+                                            .mappings = uint64_t{40},
+                                            .plock_max_bytes = 2 * kMiB,
+                                            .pinned_bytes = kMiB});
   Limits expected;
   expected.memlock_soft_bytes = 8 * kMiB;
   expected.memlock_hard_bytes = 16 * kMiB;
@@ -48,18 +52,23 @@ TEST(LimitsFrom, TellsEveryNumber) {
   expected.in_initial_user_namespace = false;
   expected.headroom_bound = Limits::Bound::kCgroupV1;
   expected.headroom_bytes = 10 * kMiB;
+  expected.headroom_reserve_bytes = kMiB;
   expected.headroom_limit_bytes = 64 * kMiB;
   expected.headroom_used_bytes = 54 * kMiB;
   expected.headroom_cgroup = "/sys/fs/cgroup/memory/small";
+  expected.plock_max_bytes = 2 * kMiB;
+  expected.pinned_bytes = kMiB;
   expected.mappings_max = 65530;
   expected.mappings = 40;
   EXPECT_EQ(limits, expected);
-  EXPECT_EQ(limits.bytes_lockable(), 5 * kMiB);
+  EXPECT_EQ(limits.bytes_lockable(), kMiB);
 }
 
 TEST(LimitsFrom, WhatCannotBeReadBindsNothing) {
   const os::Errno unknown(ENOENT);
-  const Limits limits = LimitsFrom(FakeLimits(), {unknown, unknown, unknown});
+  const Limits limits = LimitsFrom(
+      FakeLimits(),
+      {.in_initial_user_namespace = unknown, .mappings_max = unknown, .mappings = unknown});
   EXPECT_EQ(limits, Limits());
   EXPECT_EQ(limits.bytes_lockable(), kUnbounded);
 }
@@ -70,9 +79,13 @@ TEST(BytesLockable, IsTheLeastOfWhatBinds) {
   limits.memlock_soft_bytes = 8 * kMiB;
   limits.memlock_hard_bytes = 100 * kMiB;  // does not bind until it is made the soft one
   EXPECT_EQ(limits.bytes_lockable(), 6 * kMiB);
+  limits.pinned_bytes = kMiB;
   limits.rss_soft_bytes = 5 * kMiB;
-  EXPECT_EQ(limits.bytes_lockable(), 3 * kMiB);
-  limits.headroom_bytes = kMiB;
+  EXPECT_EQ(limits.bytes_lockable(), 4 * kMiB);
+  limits.plock_max_bytes = 3 * kMiB;
+  EXPECT_EQ(limits.bytes_lockable(), 2 * kMiB);
+  limits.headroom_bytes = 5 * kMiB;
+  limits.headroom_reserve_bytes = 4 * kMiB;
   limits.headroom_bound = Limits::Bound::kSystem;
   EXPECT_EQ(limits.bytes_lockable(), kMiB);
   limits.mappings_max = 100;
@@ -87,7 +100,9 @@ TEST(BytesLockable, PrivilegeLiftsTheLimitsButNotTheHeadroom) {
   limits.privileged = true;
   limits.locked_bytes = 8 * kMiB;
   limits.memlock_soft_bytes = 8 * kMiB;
+  limits.pinned_bytes = 8 * kMiB;
   limits.rss_soft_bytes = 8 * kMiB;
+  limits.plock_max_bytes = 8 * kMiB;
   limits.headroom_bound = Limits::Bound::kCgroupV2;
   limits.headroom_bytes = 3 * kMiB;
   EXPECT_EQ(limits.bytes_lockable(), 3 * kMiB);
@@ -105,6 +120,7 @@ TEST(LimitsToString, PrintsUnits) {
   limits.memlock_soft_bytes = 8 * kMiB;
   limits.rss_soft_bytes = 1;
   limits.locked_bytes = 4096;
+  limits.pinned_bytes = 2;
   limits.headroom_bound = Limits::Bound::kCgroupV2;
   limits.headroom_bytes = 10 * kMiB;
   limits.headroom_limit_bytes = 1536 * kMiB;
@@ -115,7 +131,9 @@ TEST(LimitsToString, PrintsUnits) {
             "lockable: 0 bytes\n"
             "locked: 4096 bytes (4.0 KiB)\n"
             "RLIMIT_MEMLOCK: 8388608 bytes (8.0 MiB) soft, unlimited hard\n"
+            "pinned: 2 bytes\n"
             "RLIMIT_RSS: 1 byte\n"
+            "PLOCK_MAX: unlimited\n"
             "privileged: no\n"
             "initial user namespace: yes\n"
             "headroom: 10485760 bytes (10.0 MiB), bound by cgroup v2 /sys/fs/cgroup/small with "

@@ -38,6 +38,7 @@ struct mpin_stat {
   uint64_t kernel_unlocks; /* calls of munlock(2) */
   uint64_t failures;       /* calls that failed */
   uint64_t forgotten;      /* pages that were unmapped or replaced while they were pinned */
+  uint64_t pages_max;      /* mpin_set_max_pages(), now; 0 is none */
 };
 
 /*

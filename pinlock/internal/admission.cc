@@ -9,17 +9,16 @@ namespace {
 // Up to so many pages it is cheaper to see how much room there is than to see who is resident.
 constexpr os::PageCount kFewPages(16);
 
-// Memory that is left free. The kernel charges in batches for each processor, needs page tables
-// (a 512th) and other processes need memory too; what it can reclaim is an estimate.
+}  // namespace
+
 uint64_t ReserveOf(const os::Headroom& headroom) {
   constexpr uint64_t kKib = 1024, kMib = kKib * kKib;
+  if (headroom.bound == os::Headroom::Bound::kNone) return 0;
   if (headroom.bound == os::Headroom::Bound::kSystem) {
     return std::clamp(headroom.limit_bytes / 256, 4 * kMib, 128 * kMib);
   }
   return std::clamp(headroom.limit_bytes / 64, 256 * kKib, 16 * kMib);
 }
-
-}  // namespace
 
 bool AdmissionNotes::TakeRoom(os::PageCount pages, Time now) {
   if (room_ < pages || IsRoomOld(now)) return false;

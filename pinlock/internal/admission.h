@@ -57,6 +57,11 @@ class AdmissionNotes {
   size_t next_plain_ = 0;  // to be replaced
 };
 
+// Bytes of the headroom's bound that are left free. The kernel charges in batches for each processor
+// and needs page tables (a 512th), other processes need memory too, and what the kernel can reclaim
+// is an estimate.
+uint64_t ReserveOf(const os::Headroom& headroom);
+
 // Asks the kernel. Called without any latch: it may take some ten microseconds, and more where
 // blocks are allocated.
 class Admission {

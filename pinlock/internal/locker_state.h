@@ -36,6 +36,7 @@ struct LockStats {
   uint64_t kernel_unlocks = 0;
   uint64_t failures = 0;
   uint64_t forgotten = 0;
+  uint64_t pages_max = 0;
 };
 
 class Claim;

@@ -43,6 +43,7 @@ LockStats PageLocker::Stats() {
   stats.pages_locked = state_.table.pages_locked();
   const uint64_t residual = state_.table.pages_residual();
   stats.pages_residual = residual - std::min(residual, state_.pages_unlocking);
+  stats.pages_max = state_.pages_max;
   stats.pins += nested.pins;
   stats.unpins += nested.unpins;
   return stats;

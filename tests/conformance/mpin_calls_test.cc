@@ -222,8 +222,8 @@ uint64_t FaultsOfWriting(const TestMapping& mapping, size_t pages) {
 }
 
 TEST(MpinRefresh, SparesTheParentTheCopyingFaultsAfterAFork) {
-  if (test_support::kThreadSanitizer) {
-    GTEST_SKIP() << "the sanitizer's shadow of the pages is copied after the fork, too";
+  if (test_support::kThreadSanitizer || test_support::kAddressSanitizer) {
+    GTEST_SKIP() << "the sanitizer's own memory is copied after the fork, too";
   }
   constexpr size_t kPages = 64;
   TestMapping mapping(kPages);
