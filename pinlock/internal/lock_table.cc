@@ -1,6 +1,8 @@
 #include "pinlock/internal/lock_table.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 namespace pinlock::internal {
@@ -48,6 +50,11 @@ LeafPart FirstPart(os::PageRange range) {
 
 os::PageRange After(os::PageRange range, uint64_t pages) {
   return os::PageRange(range.begin() + os::PageCount(pages), range.end());
+}
+
+[[noreturn]] void Die(const char* why) {
+  std::fprintf(stderr, "LockTable: %s\n", why);
+  std::abort();
 }
 
 // How many whole leaves the range begins with, as far as the slots of one node go.
@@ -213,7 +220,6 @@ os::Errno LockTable::Prepare(os::PageRange range, BlockSource& blocks) {
       std::fill_n(counts->states, kPagesPerLeaf, UniformState(slot));
       entry->store(SlotOf(counts), std::memory_order_release);
     }
-    if (emptied_ == entry) emptied_ = nullptr;  // somebody relies on it from now on
     range = After(range, part.pages());
   }
   return os::kSuccess;
@@ -229,21 +235,33 @@ void LockTable::Account(PageState before, PageState after, uint64_t pages) {
   if (pages_residual_ == 0) residual_hull_ = os::PageRange();
 }
 
-// Takes a leaf's counts away where one state will do: where nothing of it is held any more, or the
-// whole of it was changed as one. (A leaf that is pinned in parts keeps its counts, even while they
-// are equal: nested pins need them.) Of the leaves where nothing is held the last one keeps them
-// too: the same page is often pinned and unpinned again and again.
-void LockTable::Join(Entry& slot, bool whole, BlockSource& blocks) {
-  LeafCounts* counts = CountsOf(slot.load(std::memory_order_relaxed));
-  if (counts->held == 0) {
-    if (emptied_ == &slot) return;
-    if (emptied_ != nullptr) FreeCounts(*emptied_, blocks);
-    emptied_ = &slot;
-  } else if (whole && AllEqual(counts->states)) {
-    FreeCounts(slot, blocks);
-  } else if (emptied_ == &slot) {
-    emptied_ = nullptr;
+// Takes a leaf's counts away where it was changed as a whole and one state will do.
+void LockTable::Join(Entry& slot, BlockSource& blocks) {
+  if (AllEqual(CountsOf(slot.load(std::memory_order_relaxed))->states)) FreeCounts(slot, blocks);
+}
+
+void LockTable::Tidy(os::PageRange range, BlockSource& blocks,
+                     absl::FunctionRef<bool(os::PageRange)> in_use) {
+  if (range.empty()) return;
+  for (const os::PageNumber page : {range.begin(), os::PageNumber(range.end().value() - 1)}) {
+    const uint64_t leaf = page.value() / kPagesPerLeaf;
+    if (leaf == emptied_leaf_ || !IsEmptyWithCounts(leaf)) continue;
+    const os::PageRange previous(os::PageNumber(emptied_leaf_ * kPagesPerLeaf),
+                                 os::PageCount(kPagesPerLeaf));
+    uint64_t absent_leaves = 0;
+    if (IsEmptyWithCounts(emptied_leaf_) && !in_use(previous)) {
+      FreeCounts(*FindSlot(emptied_leaf_, absent_leaves), blocks);
+    }
+    emptied_leaf_ = leaf;
   }
+}
+
+bool LockTable::IsEmptyWithCounts(uint64_t leaf) const {
+  uint64_t absent_leaves = 0;
+  const Entry* entry = FindSlot(leaf, absent_leaves);
+  if (entry == nullptr) return false;
+  const uint64_t slot = entry->load(std::memory_order_relaxed);
+  return HasCounts(slot) && CountsOf(slot)->held == 0;
 }
 
 void LockTable::FreeCounts(Entry& slot, BlockSource& blocks) {
@@ -253,7 +271,6 @@ void LockTable::FreeCounts(Entry& slot, BlockSource& blocks) {
   freed_changes_.unpins += counts->nested_unpins;
   slot.store(UniformSlot(counts->states[0]), std::memory_order_release);
   blocks.Free(counts, BlockSource::kCountsBytes);
-  if (emptied_ == &slot) emptied_ = nullptr;
 }
 
 // `nested`, if there is one, makes the change where no count gets to 0 or from there.
@@ -266,6 +283,7 @@ void LockTable::Apply(os::PageRange range, BlockSource& blocks, NestedChange nes
     Entry& entry = *FindSlot(part.leaf, absent_leaves);  // prepared: finds it
     const uint64_t slot = entry.load(std::memory_order_relaxed);
     if (!HasCounts(slot)) {
+      if (!part.whole()) Die("a part of a leaf is changed that nobody has prepared");
       const PageState before = UniformState(slot);
       const PageState after = change(before);
       const uint64_t leaves = WholeLeaves(range);
@@ -289,7 +307,7 @@ void LockTable::Apply(os::PageRange range, BlockSource& blocks, NestedChange nes
       }
       CountsOf(slot)->held = held;
     }
-    Join(entry, part.whole(), blocks);
+    if (part.whole()) Join(entry, blocks);
     range = After(range, part.pages());
   }
 }

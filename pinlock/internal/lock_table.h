@@ -29,6 +29,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/functional/function_ref.h"
 #include "os/errno.h"
 #include "os/page_range.h"
 #include "pinlock/internal/gate.h"
@@ -111,6 +112,13 @@ class LockTable {
   enum class Mark { kNone, kResidual };
   void SetCount(os::PageRange range, uint16_t count, BlockSource& blocks, Mark mark = Mark::kNone);
 
+  // For who is done with the pages of a range: where nothing is held any more in its first or last
+  // leaf, that leaf's counts are to be taken away. They stay until another leaf gets empty, as the
+  // same page is often pinned and unpinned again and again; and while it is `in_use`, because
+  // somebody has prepared it.
+  void Tidy(os::PageRange range, BlockSource& blocks,
+            absl::FunctionRef<bool(os::PageRange)> in_use);
+
   // Nested changes made since the table was empty.
   struct NestedChanges {
     uint64_t pins = 0;
@@ -143,7 +151,8 @@ class LockTable {
                  uint64_t LeafCounts::*changes);
   template <typename Change>
   void Apply(os::PageRange range, BlockSource& blocks, NestedChange nested, Change change);
-  void Join(Entry& slot, bool whole, BlockSource& blocks);
+  void Join(Entry& slot, BlockSource& blocks);
+  bool IsEmptyWithCounts(uint64_t leaf) const;
   void FreeCounts(Entry& slot, BlockSource& blocks);
   void CoverResidual(os::PageRange range);
   void Account(PageState before, PageState after, uint64_t pages);
@@ -156,7 +165,7 @@ class LockTable {
   uint64_t pages_locked_ = 0;
   uint64_t pages_residual_ = 0;
   os::PageRange residual_hull_;
-  Entry* emptied_ = nullptr;     // the slot of a leaf with counts that are all 0
+  uint64_t emptied_leaf_ = 0;    // the last one that Tidy found to be empty
   NestedChanges freed_changes_;  // made in leaves that have no LeafCounts any more
 };
 

@@ -46,6 +46,7 @@ class Table {
   void Unpin(os::PageRange range) {
     Decrement(range);
     SetResidual(range, false);
+    table_.Tidy(range, blocks_, [](os::PageRange) { return false; });
   }
   void SetResidual(os::PageRange range, bool residual) {
     Prepare(range);
@@ -261,17 +262,27 @@ TEST(LockTable, OfTheLeavesWhereNothingIsLockedOnlyTheLastKeepsItsCounts) {
 }
 
 // Whoever has prepared a leaf finds it prepared, whichever leaf gets empty meanwhile.
-TEST(LockTable, AnEmptyLeafThatIsPreparedStaysSo) {
+TEST(LockTable, AnEmptyLeafThatIsInUseKeepsItsCounts) {
   Table table;
   table.Increment(Pages(5, 1));
   table.Unpin(Pages(5, 1));
   ASSERT_TRUE(table.table().Prepare(Pages(6, 1), table.blocks()).ok());
   table.Increment(Pages(3 * kLeaf, 1));
-  table.Unpin(Pages(3 * kLeaf, 1));
+  table.Decrement(Pages(3 * kLeaf, 1));
+  table.SetResidual(Pages(3 * kLeaf, 1), false);
+  table.table().Tidy(Pages(3 * kLeaf, 1), table.blocks(),
+                     [](os::PageRange leaf) { return leaf == Pages(0, kLeaf); });
+  EXPECT_EQ(table.blocks().counts(), 2u);
   table.table().Increment(Pages(6, 1), table.blocks());
   EXPECT_EQ(table.table().pages_locked(), 1u);
   EXPECT_EQ(table.CountAt(6), 1);
   EXPECT_EQ(table.CountAt(7), 0);
+}
+
+TEST(LockTableDeathTest, AChangeThatNobodyHasPreparedAborts) {
+  Table table;
+  ASSERT_TRUE(table.table().Prepare(Pages(kLeaf, kLeaf), table.blocks()).ok());
+  EXPECT_DEATH(table.table().Increment(Pages(kLeaf, 1), table.blocks()), "nobody has prepared");
 }
 
 TEST(LockTable, ARangeOverManyLeavesHasCountsAtItsEndsOnly) {
@@ -490,10 +501,8 @@ TEST_F(NestedTest, AClosedGateIsRespected) {
 
 TEST_F(NestedTest, ChangesAreRememberedWhenALeafLosesItsCounts) {
   ASSERT_TRUE(Pin(Pages(kLeaf, 100)));
-  table_.SetCount(Pages(kLeaf, 100));
-  table_.Increment(Pages(9 * kLeaf, 1));
-  table_.Unpin(Pages(9 * kLeaf, 1));  // another one is the last that got empty
-  EXPECT_EQ(table_.blocks().counts(), 1u);
+  table_.SetCount(Pages(kLeaf, kLeaf));
+  EXPECT_EQ(table_.blocks().counts(), 0u);
   EXPECT_EQ(table_.table().CountNestedChanges().pins, 1u);
   EXPECT_FALSE(Pin(Pages(kLeaf, 1)));
   table_.Increment(Pages(3 * kLeaf, 1));  // the block is used again

@@ -13,8 +13,8 @@ os::PageRange LeavesOf(os::PageRange pages) {
 
 }  // namespace
 
-Claim::Claim(LockerState& state, os::PageRange pages, os::PageRange more)
-    : state_(state), leaves_(LeavesOf(pages)), more_leaves_(LeavesOf(more)) {
+Claim::Claim(LockerState& state, os::Memory& memory, os::PageRange pages, os::PageRange more)
+    : state_(state), memory_(memory), leaves_(LeavesOf(pages)), more_leaves_(LeavesOf(more)) {
   while (state.claims != nullptr && (IsClaimed(state, leaves_) || IsClaimed(state, more_leaves_))) {
     state.OpenGate();
     state.claims_changed.Wait(state.latch);
@@ -28,6 +28,11 @@ Claim::~Claim() {
   const Claim** link = &state_.claims;
   while (*link != this) link = const_cast<const Claim**>(&(*link)->next_);
   *link = next_;
+  TableBlocks blocks(state_.blocks, memory_);
+  const auto in_use = [this](os::PageRange leaf)
+                          ABSL_NO_THREAD_SAFETY_ANALYSIS { return IsClaimed(state_, leaf); };
+  state_.table.Tidy(leaves_, blocks, in_use);
+  state_.table.Tidy(more_leaves_, blocks, in_use);
   state_.claims_changed.NotifyAll();
 }
 

@@ -107,11 +107,11 @@ class ABSL_SCOPED_LOCKABLE TableRelease {
 };
 
 // Keeps others from the leaves of one or two ranges for a scope. Made and ended with the latch
-// held. Waits where somebody else has a claim on one of them: for the end of one call. Nobody who
+// held. At its end leaves that have become empty are given up. Waits where somebody else has a claim on one of them: for the end of one call. Nobody who
 // has a claim waits for another.
 class Claim {
  public:
-  explicit Claim(LockerState& state, os::PageRange pages, os::PageRange more = {})
+  Claim(LockerState& state, os::Memory& memory, os::PageRange pages, os::PageRange more = {})
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.latch);
   ~Claim() ABSL_NO_THREAD_SAFETY_ANALYSIS;
   Claim(const Claim&) = delete;
@@ -125,6 +125,7 @@ class Claim {
   bool Touches(os::PageRange leaves) const;
 
   LockerState& state_;
+  os::Memory& memory_;
   const os::PageRange leaves_;
   const os::PageRange more_leaves_;
   const Claim* next_ = nullptr;

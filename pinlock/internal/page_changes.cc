@@ -62,7 +62,7 @@ os::Errno PageLocker::Forget(uintptr_t address, size_t bytes, Failure& failure) 
   if (!range.ok()) return range.error();
   const TableHolder holder(state_);
   if (!HoldsAny(*range)) return os::kSuccess;
-  const Claim claim(state_, *range);
+  const Claim claim(state_, memory_, *range);
   for (os::PageRange rest = *range; const auto run = NextRun(state_.table, rest, IsHeld);) {
     if (const os::Errno error = Prepare(*run, false, failure); !error.ok()) return error;
   }
@@ -79,7 +79,7 @@ bool PageLocker::Replacing(ByteRange bytes, bool unlock, absl::FunctionRef<bool(
   {
     const TableHolder holder(state_);
     if (HoldsAny(*range)) {
-      const Claim claim(state_, *range);
+      const Claim claim(state_, memory_, *range);
       TableBlocks blocks(state_.blocks, memory_);
       for (os::PageRange rest = *range; const auto run = NextRun(state_.table, rest, IsHeld);) {
         if (state_.table.Prepare(*run, blocks).ok()) continue;
@@ -151,7 +151,7 @@ os::Errno PageLocker::Moved(ByteRange from_bytes, ByteRange to_bytes, Failure& f
   if (!in_place && !from->Intersection(*to).empty()) {
     return Fail(Cause::kOverlap, to->begin(), failure);
   }
-  const Claim claim(state_, *from, *to);
+  const Claim claim(state_, memory_, *from, *to);
   if (!ReserveForMove(std::max(from->count(), to->count()))) {
     return Fail(Cause::kNoTableMemory, to->begin(), failure);
   }
@@ -203,7 +203,7 @@ uintptr_t PageLocker::Remapping(ByteRange from_bytes, size_t new_bytes,
     const TableHolder holder(state_);
     // Where it goes is not known before; it may be to where something is pinned (MREMAP_FIXED).
     if (state_.table.pages_locked() + state_.table.pages_residual() > 0) {
-      const Claim claim(state_, kWholeTable);
+      const Claim claim(state_, memory_, kWholeTable);
       if (!ReserveForMove(std::max(from->count(), size->count()))) {
         errno = ENOMEM;
         return 0;
@@ -228,7 +228,7 @@ os::Errno PageLocker::Refresh(uintptr_t address, size_t bytes, Failure& failure)
   const os::Result<os::PageRange> range = PagesOf({address, bytes}, Operation::kRefresh, failure);
   if (!range.ok()) return range.error();
   const TableHolder holder(state_);
-  const Claim claim(state_, *range);
+  const Claim claim(state_, memory_, *range);
   if (state_.table.SurveyOf(*range).unlocked()) {
     return FailAtFirst(Cause::kNotPinned, *range, 0, failure);
   }

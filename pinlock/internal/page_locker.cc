@@ -58,7 +58,7 @@ os::Errno PageLocker::Lock(uintptr_t address, size_t bytes, Failure& failure) {
   if (!range.ok()) return range.error();
   const TableHolder holder(state_);
   RetryResidual();
-  const Claim claim(state_, *range);
+  const Claim claim(state_, memory_, *range);
   return LockClaimed(*range, failure);
 }
 
@@ -223,7 +223,7 @@ os::Errno PageLocker::Unlock(uintptr_t address, size_t bytes, Failure& failure) 
   if (!range.ok()) return range.error();
   const TableHolder holder(state_);
   RetryResidual();
-  const Claim claim(state_, *range);
+  const Claim claim(state_, memory_, *range);
   return UnlockClaimed(*range, failure);
 }
 
@@ -339,7 +339,7 @@ void PageLocker::RetryResidual() {
   os::PageRange rest = state_.table.residual_hull();
   while (const auto run = NextRun(state_.table, rest, IsResidual)) {
     if (Claim::IsClaimed(state_, *run)) continue;
-    const Claim claim(state_, *run);
+    const Claim claim(state_, memory_, *run);
     UnlockUncounted(*run);
   }
 }

@@ -63,7 +63,7 @@ os::Errno PageLocker::IoBegin(uintptr_t address, size_t bytes, Failure& failure)
   const os::Result<os::PageRange> range = PagesOf({address, bytes}, Operation::kIoBegin, failure);
   if (!range.ok()) return range.error();
   const TableHolder holder(state_);
-  const Claim claim(state_, *range);
+  const Claim claim(state_, memory_, *range);
   if (state_.table.SurveyOf(*range).unlocked()) {
     return FailAtFirst(Cause::kNotPinned, *range, 0, failure);
   }
