@@ -1,0 +1,525 @@
+#include "tests/model/page_locker_run.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "os/fake_limits.h"
+#include "os/fake_memory.h"
+#include "os/fault_plan.h"
+#include "os/faulty_memory.h"
+#include "pinlock/internal/page_locker.h"
+#include "tests/model/page_locker_model.h"
+#include "tests/support/table_memory.h"
+
+namespace test_model {
+namespace {
+
+using os::Errno;
+using os::PageCount;
+using os::PageNumber;
+using os::PageRange;
+using os::testing::FakeMemory;
+using os::testing::FaultPlan;
+using pinlock::internal::ByteRange;
+using pinlock::internal::Failure;
+using pinlock::internal::LockTable;
+using Answers = PageLockerModel::Answers;
+using Kind = LockerOperation::Kind;
+using Mapped = PageLockerModel::Kind;
+using Page = PageLockerModel::Page;
+
+// What a Lock leaves free of a cgroup without a limit (admission.cc).
+constexpr uint64_t kReservePages = 64;
+
+class Subject {
+ public:
+  Subject() { MapAs(kUniverse, Mapped::kAnonymous); }
+
+  // Does it to both. Returns the difference; `answer` is what the locker said, where it was asked.
+  std::string Apply(const LockerOperation& operation, std::string& answer);
+
+ private:
+  std::string Lock(const LockerOperation& operation);
+  std::string Unlock(const LockerOperation& operation);
+  std::string Refresh(const LockerOperation& operation);
+  std::string Forget(PageRange range);
+  std::string Move(const LockerOperation& operation);
+  std::string Replace(const LockerOperation& operation);
+  std::string DoIo(const LockerOperation& operation);
+  std::string ChangeMemory(const LockerOperation& operation);
+  void ChangeLimits(const LockerOperation& operation);
+  void Fill(PageRange range);
+  void Arm(const LockerOperation& operation);
+
+  ByteRange BytesOf(const LockerOperation& operation) const;
+  ByteRange BytesOf(PageRange range) const {
+    return {range.begin().address(fake_.page_size()), range.bytes(fake_.page_size())};
+  }
+  void MapAs(PageRange range, Mapped kind);
+  void MoveMemory(PageRange from, PageRange to);
+  PageLockerModel::Demand DemandOf(PageRange range);
+  // Whether the call may answer so. Where a call of the kernel was made to fail, any error will do.
+  std::string Judge(const Answers& expected, Errno answer);
+  bool faulted() const { return armed_ && plan_.fired(); }
+  void Observe();
+  std::string Compare(PageRange range);
+  std::string CompareCounts();
+
+  FakeMemory fake_;
+  test_support::TableMemory tables_{fake_};
+  FaultPlan plan_;
+  bool armed_ = false, forever_ = false;
+  os::testing::FaultyMemory faulty_{tables_, plan_};
+  pinlock::internal::LockerState state_;
+  os::testing::FakeLimits limits_;
+  pinlock::internal::PageLocker locker_{state_, faulty_, limits_};
+  Failure failure_;
+  PageLockerModel model_;
+  uint64_t pins_ = 0, unpins_ = 0;
+  std::string answer_;
+};
+
+std::string Subject::Apply(const LockerOperation& operation, std::string& answer) {
+  answer_.clear();
+  std::string difference;
+  switch (operation.kind) {
+    case Kind::kLock:
+      difference = Lock(operation);
+      break;
+    case Kind::kUnlock:
+      difference = Unlock(operation);
+      break;
+    case Kind::kRefresh:
+      difference = Refresh(operation);
+      break;
+    case Kind::kForget:
+      difference = Forget(operation.range);
+      break;
+    case Kind::kIoBegin:
+    case Kind::kIoEnd:
+      difference = DoIo(operation);
+      break;
+    case Kind::kMove:
+      difference = Move(operation);
+      break;
+    case Kind::kReplace:
+      difference = Replace(operation);
+      break;
+    case Kind::kFill:
+      Fill(operation.range);
+      break;
+    case Kind::kFault:
+      Arm(operation);
+      break;
+    default:
+      if (operation.kind >= Kind::kMaxPages) ChangeLimits(operation);
+      if (operation.kind < Kind::kFill) difference = ChangeMemory(operation);
+  }
+  answer = answer_;
+  if (difference.empty() && faulted()) Observe();
+  if (difference.empty()) difference = Compare(operation.range);
+  if (faulted() && !forever_) armed_ = false;
+  return difference;
+}
+
+// --- The calls of the locker -------------------------------------------------------------------
+
+std::string Subject::Lock(const LockerOperation& operation) {
+  const PageRange range = operation.range;
+  const PageLockerModel::Demand demand = DemandOf(range);
+  const Answers expected = model_.LockAnswers(range, demand);
+  std::vector<PageNumber> fresh;
+  for (PageNumber page = range.begin(); page < range.end(); page = page + PageCount(1)) {
+    if (model_.At(page).count == 0) fresh.push_back(page);
+  }
+  // First the short way, as mpin(2) goes; it is for nested pins only.
+  if (operation.bit(0) && state_.shared_table().TryNestedPin(range, state_.gate)) {
+    if (expected != Answers{0} || !fresh.empty()) return "pinned the short way";
+    answer_ = "short way";
+    ++pins_;
+    model_.Lock(range);
+    return "";
+  }
+  const ByteRange bytes = BytesOf(operation);
+  const Errno answer = locker_.Lock(bytes.address, bytes.bytes, failure_);
+  if (!faulted()) model_.RetryResidual();
+  std::string difference = Judge(expected, answer);
+  if (demand.holes > 0) {
+    model_.limits.free_blocks -= demand.holes - DemandOf(range).holes;
+  }
+  if (!answer.ok() || !difference.empty()) return difference;
+  ++pins_;
+  for (const PageNumber page : fresh) {
+    if (!fake_.IsResident(page)) return "a page was pinned that is not resident";
+  }
+  if (demand.holes > 0 && DemandOf(range).holes > 0) return "a hole of a file was pinned";
+  model_.Lock(range);
+  return "";
+}
+
+std::string Subject::Unlock(const LockerOperation& operation) {
+  const PageRange range = operation.range;
+  const Answers expected = model_.UnlockAnswers(range);
+  if (operation.bit(0) && state_.shared_table().TryNestedUnpin(range, state_.gate)) {
+    if (model_.Count(range, [](const Page& page) { return page.count < 2; }) > 0) {
+      return "unpinned the short way";
+    }
+    answer_ = "short way";
+    ++unpins_;
+    model_.Unlock(range);
+    return "";
+  }
+  const ByteRange bytes = BytesOf(operation);
+  const Errno answer = locker_.Unlock(bytes.address, bytes.bytes, failure_);
+  if (!faulted()) model_.RetryResidual();
+  std::string difference = Judge(expected, answer);
+  if (!answer.ok() || !difference.empty()) return difference;
+  ++unpins_;
+  model_.Unlock(range);
+  return "";
+}
+
+std::string Subject::Refresh(const LockerOperation& operation) {
+  const PageRange range = operation.range;
+  const ByteRange bytes = BytesOf(operation);
+  const Errno answer = locker_.Refresh(bytes.address, bytes.bytes, failure_);
+  std::string difference = Judge(model_.RefreshAnswers(range), answer);
+  if (!difference.empty()) return difference;
+  if (answer.ok()) {
+    model_.Refresh(range);
+    return "";
+  }
+  // Some may be locked again; none is unlocked.
+  for (PageNumber page = range.begin(); page < range.end(); page = page + PageCount(1)) {
+    if (model_.At(page).count > 0 && fake_.IsLocked(page)) model_.At(page).locked = true;
+  }
+  return "";
+}
+
+std::string Subject::Forget(PageRange range) {
+  const ByteRange bytes = BytesOf(range);
+  const bool holds = model_.HoldsAny(range);
+  const Errno answer = locker_.Forget(bytes.address, bytes.bytes, failure_);
+  std::string difference = Judge({0}, answer);
+  if (difference.empty() && answer.ok() && holds) model_.Drop(range);
+  return difference;
+}
+
+std::string Subject::DoIo(const LockerOperation& operation) {
+  const ByteRange bytes = BytesOf(operation.range);
+  const bool begins = operation.kind == Kind::kIoBegin;
+  const Answers expected =
+      begins ? model_.IoBeginAnswers(operation.range) : model_.IoEndAnswers(operation.range);
+  const Errno answer = begins ? locker_.IoBegin(bytes.address, bytes.bytes, failure_)
+                              : locker_.IoEnd(bytes.address, bytes.bytes, failure_);
+  std::string difference = Judge(expected, answer);
+  if (!answer.ok() || !difference.empty()) return difference;
+  begins ? model_.IoBegin(operation.range) : model_.IoEnd(operation.range);
+  return "";
+}
+
+// mremap(2) of anonymous memory, told before or after. No call fails meanwhile, and no residual
+// page is moved: see kMovesKeepMarks.
+std::string Subject::Move(const LockerOperation& operation) {
+  // Whether a page that the kernel would not unlock is still known as such after a move.
+  constexpr bool kMovesKeepMarks = false;
+  const PageRange from = operation.range;
+  const uint64_t size = from.count().value();
+  const uint64_t other = operation.bit(3) ? size + 1 + operation.extra % 7u : (size + 1) / 2;
+  const uint64_t place = operation.bit(0) ? from.begin().value()
+                                          : kUniverse.begin().value() + operation.extra / 16u * 69;
+  const PageNumber end(
+      std::min(place + (operation.bit(1) ? other : size), kUniverse.end().value()));
+  const PageRange to(PageNumber(place), end);
+  const auto is_plain = [](const Page& page) { return page.kind == Mapped::kAnonymous; };
+  if (from.empty() || to.empty() || model_.Count(from, is_plain) != size) return "";
+  const uint64_t locked = model_.Locked(from);
+  if (from.count() != to.count() && locked != 0 && locked != size) return "";  // two mappings
+  const auto is_residual = [](const Page& page) { return page.residual; };
+  if (!kMovesKeepMarks && model_.Count(from, is_residual) > 0) return "";
+  const bool in_place = from.begin() == to.begin();
+  if (!in_place && !from.Intersection(to).empty()) {
+    const ByteRange old_bytes = BytesOf(from), new_bytes = BytesOf(to);
+    return Judge({EINVAL}, locker_.Moved(old_bytes, new_bytes, failure_));
+  }
+  const PageRange grown(std::min(from.end(), to.end()), to.end());
+  const auto is_mapped = [](const Page& page) { return page.kind != Mapped::kHole; };
+  if (in_place && model_.Count(grown, is_mapped) > 0) return "";
+  if (!kMovesKeepMarks) {
+    plan_.Disarm();
+    armed_ = false;
+  }
+  const auto move = [&] {
+    MoveMemory(from, to);
+    return to.begin().address(fake_.page_size());
+  };
+  if (operation.bit(2)) {
+    const bool fails = operation.bit(7);
+    const bool holds = model_.HoldsAny(kUniverse);
+    const auto call = [&]() -> uintptr_t { return fails ? 0 : move(); };
+    const uintptr_t answer = locker_.Remapping(BytesOf(from), BytesOf(to).bytes, call);
+    if (fails != (answer == 0)) return "the answer of mremap is not passed on";
+    if (!fails && holds) model_.Move(from, to);
+    if (!fails && !holds) {
+      model_.ForEach(from, [](Page& page) { page.kind = Mapped::kHole; });
+      model_.ForEach(to, [](Page& page) { page.kind = Mapped::kAnonymous; });
+    }
+    return "";
+  }
+  move();
+  model_.Move(from, to);
+  return Judge({0}, locker_.Moved(BytesOf(from), BytesOf(to), failure_));
+}
+
+// munmap, mmap with MAP_FIXED, or MADV_DONTNEED_LOCKED, which the locker sees.
+std::string Subject::Replace(const LockerOperation& operation) {
+  constexpr Mapped kKinds[] = {Mapped::kHole, Mapped::kAnonymous, Mapped::kForbidden,
+                               Mapped::kFile, Mapped::kFile,      Mapped::kPastEnd};
+  const PageRange range = operation.range;
+  const unsigned choice = operation.extra % 9u;
+  const bool fails = choice >= 7, unlock = choice == 6, holds = model_.HoldsAny(range);
+  bool called = false;
+  const auto call = [&] {
+    called = true;
+    if (choice < 6) MapAs(range, kKinds[choice]);
+    // Where it fails, a part may be unmapped all the same.
+    if (choice == 8) {
+      MapAs(PageRange(range.begin(), PageCount(range.count().value() / 2)), Mapped::kHole);
+    }
+    return !fails;
+  };
+  const bool done = locker_.Replacing(BytesOf(range), unlock, call);
+  answer_ = done ? "true" : "false";
+  if (!called) return faulted() && !done ? "" : "the call was not made";
+  if (done != !fails) return "the answer of the call is not passed on";
+  if (holds) done ? model_.Drop(range) : model_.DropHoles(range);
+  return "";
+}
+
+// --- What others do ------------------------------------------------------------------------------
+
+std::string Subject::ChangeMemory(const LockerOperation& operation) {
+  const PageRange range = operation.range;
+  const auto is_hole = [](const Page& page) { return page.kind == Mapped::kHole; };
+  const bool mapped = model_.Count(range, is_hole) == 0;
+  if (operation.kind == Kind::kEvict) fake_.Evict(range);
+  if (operation.kind == Kind::kMunlock && mapped) {
+    (void)fake_.Unlock(range);
+    model_.ForEach(range, [](Page& page) { page.locked = false; });
+  }
+  if (operation.kind == Kind::kAllow && mapped) {
+    (void)fake_.Commit(range);
+    model_.ForEach(range, [](Page& page) {
+      if (page.kind == Mapped::kForbidden) page.kind = Mapped::kAnonymous;
+    });
+  }
+  if (operation.kind == Kind::kUnmap) MapAs(range, Mapped::kHole);
+  if (operation.kind == Kind::kMap) MapAs(range, Mapped::kAnonymous);
+  if (operation.kind == Kind::kForbid) MapAs(range, Mapped::kForbidden);
+  const bool told = operation.kind <= Kind::kForbid && operation.extra % 4 != 0;
+  return told ? Forget(range) : "";
+}
+
+void Subject::ChangeLimits(const LockerOperation& operation) {
+  const uint64_t extra = operation.extra;
+  // Close to what is locked, or anything, or none.
+  const uint64_t close = model_.Locked() + extra % 8;
+  const std::optional<uint64_t> pages =
+      extra >= 192 ? std::nullopt : std::optional(extra >= 96 ? close : extra * 6);
+  PageLockerModel::Limits& limits = model_.limits;
+  if (operation.kind == Kind::kMaxPages) {
+    limits.pages_max = pages.value_or(0);
+    locker_.SetMaxPages(limits.pages_max);
+  } else if (operation.kind == Kind::kLockLimit) {
+    limits.memlock = pages;
+    fake_.set_lock_limit(pages ? std::optional(PageCount(*pages)) : std::nullopt);
+  } else if (operation.kind == Kind::kRssLimit) {
+    limits.rss = pages;
+    limits_.rss.reset();
+    if (pages) limits_.rss = *pages * fake_.page_size();
+  } else if (operation.kind == Kind::kHeadroom) {
+    limits.headroom = extra >= 192 ? std::nullopt : std::optional(extra);
+    limits_.headroom = os::Headroom();
+    if (limits.headroom) {
+      limits_.headroom.bound = os::Headroom::Bound::kCgroupV1;
+      limits_.headroom.bytes = (kReservePages + extra) * fake_.page_size();
+    }
+  } else if (operation.kind == Kind::kPrivilege) {
+    limits.privileged = limits_.privileged = operation.bit(0);
+  } else if (operation.kind == Kind::kFreeBlocks) {
+    limits.free_blocks = extra >= 192 ? ~uint64_t{0} : extra;
+    fake_.set_free_blocks(limits.free_blocks);
+  }
+}
+
+// As after 32,766 pins.
+void Subject::Fill(PageRange range) {
+  constexpr uint16_t kCount = LockTable::kMaxCount - 1;
+  if (model_.Count(range, [](const Page& page) { return page.count == 0; }) > 0) return;
+  const pinlock::internal::TableHolder holder(state_);
+  pinlock::internal::TableBlocks blocks(state_.blocks, tables_);
+  if (!state_.table.Prepare(range, blocks).ok()) return;
+  state_.table.SetCount(range, kCount, blocks);
+  model_.ForEach(range, [](Page& page) { page.count = kCount; });
+}
+
+void Subject::Arm(const LockerOperation& operation) {
+  plan_.Disarm();
+  armed_ = operation.extra < 224;
+  if (!armed_) return;
+  constexpr FaultPlan::Kind kKinds[] = {FaultPlan::Kind::kUnlock, FaultPlan::Kind::kUnlock,
+                                        FaultPlan::Kind::kLock, FaultPlan::Kind::kMap};
+  FaultPlan::Fault fault;
+  fault.nth = 1 + operation.extra / 16u % 4;
+  fault.error = Errno(ENOMEM);
+  fault.forever = forever_ = operation.bit(2);
+  fault.half_done = operation.bit(3);
+  fault.kind = kKinds[operation.extra % 4];
+  plan_.Arm(fault);
+}
+
+// --- Both sides' memory --------------------------------------------------------------------------
+
+// The bytes of the operation's range; with a choice, not all of the first and last page.
+ByteRange Subject::BytesOf(const LockerOperation& operation) const {
+  ByteRange bytes = BytesOf(operation.range);
+  if (operation.bit(7) && bytes.bytes > 0) bytes = {bytes.address + 5, bytes.bytes - 12};
+  return bytes;
+}
+
+void Subject::MapAs(PageRange range, Mapped kind) {
+  if (kind == Mapped::kHole) (void)fake_.Unmap(range);
+  if (kind == Mapped::kAnonymous) fake_.AddMapping(range, os::Memory::Access::kReadWrite);
+  if (kind == Mapped::kForbidden) fake_.AddMapping(range, os::Memory::Access::kNone);
+  const uint64_t in_file = range.count().value() / (kind == Mapped::kPastEnd ? 2 : 1);
+  if (kind == Mapped::kFile || kind == Mapped::kPastEnd) {
+    fake_.AddFileMapping(range, PageCount(in_file), FakeMemory::FileKind::kSparse);
+  }
+  model_.ForEach(range, [=, i = uint64_t{0}](Page& page) mutable {
+    page.kind = kind == Mapped::kPastEnd && i++ < in_file ? Mapped::kFile : kind;
+    page.locked = false;
+  });
+}
+
+// What mremap(2) does: the locks go along.
+void Subject::MoveMemory(PageRange from, PageRange to) {
+  std::vector<bool> locked;
+  for (PageNumber page = from.begin(); page < from.end(); page = page + PageCount(1)) {
+    locked.push_back(fake_.IsLocked(page));
+  }
+  locked.resize(to.count().value(), locked.back());
+  fake_.set_lock_limit(std::nullopt);
+  (void)fake_.Unmap(from);
+  fake_.AddMapping(to, os::Memory::Access::kReadWrite);
+  for (size_t i = 0; i < locked.size(); ++i) {
+    if (locked[i]) (void)fake_.Lock(PageRange(to.begin() + PageCount(i), PageCount(1)));
+  }
+  const std::optional<uint64_t>& limit = model_.limits.memlock;
+  if (limit) fake_.set_lock_limit(PageCount(*limit));
+}
+
+PageLockerModel::Demand Subject::DemandOf(PageRange range) {
+  PageLockerModel::Demand demand;
+  fake_.set_free_blocks(0);
+  for (PageNumber page = range.begin(); page < range.end(); page = page + PageCount(1)) {
+    const Page& known = model_.At(page);
+    if (known.count > 0) continue;
+    if (!fake_.IsResident(page)) ++demand.absent;
+    if (known.kind != Mapped::kFile) continue;
+    if (!fake_.ReserveBlocks(PageRange(page, PageCount(1))).ok()) ++demand.holes;
+  }
+  fake_.set_free_blocks(model_.limits.free_blocks);
+  return demand;
+}
+
+// --- The comparison ------------------------------------------------------------------------------
+
+std::string Subject::Judge(const Answers& expected, Errno answer) {
+  answer_ = answer.Name();
+  if (expected.contains(answer.code()) || (faulted() && !answer.ok())) return "";
+  std::string text = "the answer is " + answer.Name() + ", not";
+  for (const int code : expected) text += " " + Errno(code).Name();
+  return text;
+}
+
+// After a failed call of the kernel: which pages at 0 it has left locked need not be foretold. All
+// of them must be marked.
+void Subject::Observe() {
+  const LockTable& table = state_.shared_table();
+  for (PageNumber page = kUniverse.begin(); page < kUniverse.end(); page = page + PageCount(1)) {
+    Page& known = model_.At(page);
+    if (known.count > 0) continue;
+    known.residual = table.FirstSegment(PageRange(page, PageCount(1))).residual;
+    known.locked = known.residual && fake_.IsLocked(page);
+  }
+}
+
+std::string Subject::CompareCounts() {
+  const LockTable& table = state_.shared_table();
+  for (PageRange rest = kUniverse; !rest.empty();) {
+    const LockTable::Segment segment = table.FirstSegment(rest);
+    for (; rest.begin() < segment.pages.end();
+         rest = PageRange(rest.begin() + PageCount(1), rest.end())) {
+      const Page& known = model_.At(rest.begin());
+      const bool residual = segment.count == 0 && segment.residual;
+      if (segment.count == known.count && residual == known.residual) continue;
+      return "page " + std::to_string(rest.begin().value()) + " has count " +
+             std::to_string(segment.count) + (residual ? " (residual)" : "") + ", not " +
+             std::to_string(known.count) + (known.residual ? " (residual)" : "");
+    }
+  }
+  return "";
+}
+
+std::string Subject::Compare(PageRange range) {
+  if (std::string text = CompareCounts(); !text.empty()) return text;
+  // The same pages are locked: as many, and each that should be.
+  if (fake_.locked_pages().value() != model_.Locked()) {
+    return std::to_string(fake_.locked_pages().value()) + " pages are locked in the kernel, not " +
+           std::to_string(model_.Locked());
+  }
+  for (PageNumber page = kUniverse.begin(); page < kUniverse.end(); page = page + PageCount(1)) {
+    if (model_.At(page).locked && !fake_.IsLocked(page)) {
+      return "page " + std::to_string(page.value()) + " is not locked in the kernel";
+    }
+  }
+  const auto is_counted = [](const Page& page) { return page.count > 0; };
+  const auto is_residual = [](const Page& page) { return page.residual; };
+  const pinlock::internal::LockStats stats = locker_.Stats();
+  if (stats.pages_locked != model_.Count(kUniverse, is_counted)) return "Stats().pages_locked";
+  if (stats.pages_residual != model_.Count(kUniverse, is_residual)) return "Stats().pages_residual";
+  if (stats.pins != pins_ || stats.unpins != unpins_) return "Stats().pins or unpins";
+  pinlock::internal::RangeInfo info;
+  const ByteRange bytes = BytesOf(range);
+  if (!locker_.Query(bytes.address, bytes.bytes, info, failure_).ok()) return "Query fails";
+  uint16_t least = range.empty() ? 0 : LockTable::kMaxCount, most = 0;
+  model_.ForEach(range, [&](const Page& page) {
+    least = std::min(least, page.count);
+    most = std::max(most, page.count);
+  });
+  const bool same = info.pages == range.count().value() && info.count_min == least &&
+                    info.count_max == most && info.pages_locked == model_.Count(range, is_counted);
+  return same ? "" : "Query";
+}
+
+}  // namespace
+
+std::string RunPageLocker(std::span<const uint8_t> bytes) {
+  Subject subject;
+  std::vector<std::pair<LockerOperation, std::string>> done;
+  std::string difference;
+  while (difference.empty()) {
+    const std::optional<LockerOperation> operation = TakeLockerOperation(bytes);
+    if (!operation) return "";
+    std::string answer;
+    difference = subject.Apply(*operation, answer);
+    done.emplace_back(*operation, std::move(answer));
+  }
+  std::string text;
+  for (const auto& [operation, answer] : done) {
+    text += ToString(operation) + (answer.empty() ? "\n" : ": " + answer + "\n");
+  }
+  return text + "then: " + difference;
+}
+
+}  // namespace test_model
