@@ -65,7 +65,9 @@ std::optional<Finding> FindBadPage(os::Memory& memory, os::PageRange range) {
         const uint64_t offset =
             mapping.file_offset + (page - mapping.pages.begin()).bytes(page_size);
         const std::optional<uint64_t> file_bytes = memory.FileBytes(mapping);
-        const bool inside = file_bytes && offset < *file_bytes;
+        // Of a file that cannot be found any more the end is not known. Memory that only looks like
+        // a file has no blocks to run out of.
+        const bool inside = file_bytes ? offset < *file_bytes : mapping.needs_blocks();
         return Finding{inside ? Cause::kFileSystemFull : Cause::kPastEndOfFile, page};
       });
 }

@@ -233,11 +233,7 @@ TEST_P(MpinOfFiles, AnUnlinkedFileWithoutADescriptorHasItsBlocksReservedToo) {
     ASSERT_LT(disk.free_blocks(), kPages);
     ASSERT_EQ(Pin(mapping, kFree), 0) << mpin_error();
     disk.LeaveBlocks(0);
-    if (IsTmpfs()) {
-      ExpectRefused(mapping, EINVAL, "past the end of its file");
-    } else {
-      ExpectNoSpace(mapping);
-    }
+    ExpectNoSpace(mapping);
     EXPECT_TRUE(KernelEvidence::Of(mapping.all()).Locks(mapping.range(0, kFree)));
     WriteEachPage(mapping, kFree);
     EXPECT_EQ(msync(mapping.page(0), kFree * PageSize(), MS_SYNC), 0) << os::Errno::Last().Name();
