@@ -23,34 +23,27 @@ uint64_t Subtract(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
 struct Names {
   const char* limit;
   const char* usage;
-  const char* swap_limit;
-  const char* swap_usage;
   const char* inactive_file;
   const char* active_file;
-  const char* inactive_anon;
-  const char* active_anon;
   const char* slab;  // caches of the kernel that shrink on demand; empty: not published
 };
 
-constexpr Names kVersion1 = {
-    "memory.limit_in_bytes",       "memory.usage_in_bytes", "memory.memsw.limit_in_bytes",
-    "memory.memsw.usage_in_bytes", "total_inactive_file",   "total_active_file",
-    "total_inactive_anon",         "total_active_anon",     ""};
-constexpr Names kVersion2 = {"memory.max",          "memory.current", "memory.swap.max",
-                             "memory.swap.current", "inactive_file",  "active_file",
-                             "inactive_anon",       "active_anon",    "slab_reclaimable"};
+constexpr Names kVersion1 = {"memory.limit_in_bytes", "memory.usage_in_bytes",
+                             "total_inactive_file", "total_active_file", ""};
+constexpr Names kVersion2 = {"memory.max", "memory.current", "inactive_file", "active_file",
+                             "slab_reclaimable"};
+// Version 1 can bound memory and swap together.
+constexpr const char* kSwapLimit1 = "memory.memsw.limit_in_bytes";
+constexpr const char* kSwapUsage1 = "memory.memsw.usage_in_bytes";
 
 // Of the machine, in bytes.
 struct System {
   std::optional<uint64_t> total, available;
-  uint64_t swap_free = 0;
-  uint64_t anonymous = 0;
 };
 
 // Of a cgroup and those below it, in bytes.
 struct Statistics {
   uint64_t cache = 0;
-  uint64_t anonymous = 0;
   // The lowest limits here and above, where version 1 shows them: memory, memory and swap.
   // 0: not shown.
   uint64_t limit = 0;
@@ -95,11 +88,8 @@ System ReadSystem(PathBuffer& proc) {
       return kib && *kib < kHuge / 1024 ? std::optional(*kib * 1024) : std::nullopt;
     };
     if (const auto total = bytes_of("MemTotal")) system.total = total;
-    if (const auto available = bytes_of("MemAvailable")) system.available = available;
-    if (const auto active = bytes_of("Active(anon)")) system.anonymous += *active;
-    if (const auto inactive = bytes_of("Inactive(anon)")) system.anonymous += *inactive;
-    if (const auto swap = bytes_of("SwapFree")) {
-      system.swap_free = *swap;
+    if (const auto available = bytes_of("MemAvailable")) {
+      system.available = available;
       break;  // the last one of those
     }
   }
@@ -121,8 +111,6 @@ std::optional<Statistics> ReadStatistics(PathBuffer& directory, const Names& nam
     };
     add(names.inactive_file, statistics.cache);
     add(names.active_file, statistics.cache);
-    add(names.inactive_anon, statistics.anonymous);
-    add(names.active_anon, statistics.anonymous);
     if (*names.slab != '\0') add(names.slab, statistics.cache);
     add("hierarchical_memory_limit", statistics.limit);
     add("hierarchical_memsw_limit", statistics.swap_limit);
@@ -150,44 +138,33 @@ class Tightest {
 // Offers the bounds of a cgroup of version 1. `own`: its statistics, where it is the process' own.
 // `swap_limits`: whether some cgroup bounds memory and swap together.
 void OfferGroup1(PathBuffer& directory, const std::optional<Statistics>* own, bool swap_limits,
-                 uint64_t swap_free, Tightest& tightest) {
+                 Tightest& tightest) {
   const Names& names = kVersion1;
   const uint64_t limit = LimitIn(directory, names.limit);
-  const uint64_t swap_limit = swap_limits ? LimitIn(directory, names.swap_limit) : kMax;
+  const uint64_t swap_limit = swap_limits ? LimitIn(directory, kSwapLimit1) : kMax;
   if (limit == kMax && swap_limit == kMax) return;
   // A kernel older than 5.11 may be told that a cgroup does not bound those below it.
   if (own == nullptr && NumberIn(directory, "memory.use_hierarchy") == 0u) return;
   const auto statistics = own != nullptr ? *own : ReadStatistics(directory, names);
   if (!statistics) return;
-  const auto offer = [&](uint64_t bytes, const char* usage, uint64_t reclaimable) {
+  const auto offer = [&](uint64_t bytes, const char* usage) {
     const std::optional<uint64_t> used = NumberIn(directory, usage);
     if (bytes == kMax || !used) return;
-    tightest.Offer(Headroom::Bound::kCgroupV1, directory.view(), bytes, *used, reclaimable);
+    tightest.Offer(Headroom::Bound::kCgroupV1, directory.view(), bytes, *used, statistics->cache);
   };
-  // Without swappiness a cgroup that is full drops page cache only.
-  const bool swaps = swap_free > 0 && NumberIn(directory, "memory.swappiness") != 0u;
-  const uint64_t swappable = swaps ? std::min(statistics->anonymous, swap_free) : 0;
-  offer(limit, names.usage, Add(statistics->cache, swappable));
-  // Memory and swap together: what goes to swap still counts.
-  offer(swap_limit, names.swap_usage, statistics->cache);
+  offer(limit, names.usage);
+  offer(swap_limit, kSwapUsage1);
 }
 
-// The same of version 2. `swap_room`: bytes of swap that the system and the cgroups above have
-// left; becomes what this one has left.
-void OfferGroup2(PathBuffer& directory, uint64_t& swap_room, Tightest& tightest) {
+// The same of version 2.
+void OfferGroup2(PathBuffer& directory, Tightest& tightest) {
   const Names& names = kVersion2;
-  if (swap_room > 0) {
-    const uint64_t swap_limit = LimitIn(directory, names.swap_limit);
-    const uint64_t swapped = NumberIn(directory, names.swap_usage).value_or(0);
-    swap_room = std::min(swap_room, Subtract(swap_limit, swapped));
-  }
   const uint64_t limit = LimitIn(directory, names.limit);
   if (limit == kMax) return;
   const std::optional<uint64_t> used = NumberIn(directory, names.usage);
   const std::optional<Statistics> statistics = ReadStatistics(directory, names);
   if (!used || !statistics) return;
-  tightest.Offer(Headroom::Bound::kCgroupV2, directory.view(), limit, *used,
-                 Add(statistics->cache, std::min(statistics->anonymous, swap_room)));
+  tightest.Offer(Headroom::Bound::kCgroupV2, directory.view(), limit, *used, statistics->cache);
 }
 
 // Calls `visit(directory, whether it is the process' own)` from the mount point down.
@@ -202,25 +179,19 @@ void ForEachGroup(const MemoryCgroup& cgroup, Visit visit) {
   }
 }
 
-void OfferGroups1(MemoryCgroup& cgroup, uint64_t swap_free, Tightest& tightest) {
+void OfferGroups1(MemoryCgroup& cgroup, Tightest& tightest) {
   const std::optional<Statistics> own = ReadStatistics(cgroup.directory, kVersion1);
   // Every file costs: mostly there is no limit, or none of the second kind, which can be seen here.
   const bool limits = !own || own->limit < kHuge;
   const bool swap_limits = !own || (own->swap_limit > 0 && own->swap_limit < kHuge);
   if (!limits && !swap_limits) return;
   ForEachGroup(cgroup, [&](PathBuffer& directory, bool is_own) {
-    OfferGroup1(directory, is_own ? &own : nullptr, swap_limits, swap_free, tightest);
+    OfferGroup1(directory, is_own ? &own : nullptr, swap_limits, tightest);
   });
 }
 
-void OfferGroups2(const MemoryCgroup& cgroup, PathBuffer& proc, uint64_t swap_free,
-                  Tightest& tightest) {
-  // Without swappiness a cgroup that is full drops page cache only.
-  const bool swaps = swap_free > 0 && NumberIn(proc, "sys/vm/swappiness") != 0u;
-  uint64_t swap_room = swaps ? swap_free : 0;
-  // Downwards, as a page that goes to swap needs room in each cgroup above.
-  ForEachGroup(cgroup,
-               [&](PathBuffer& directory, bool) { OfferGroup2(directory, swap_room, tightest); });
+void OfferGroups2(const MemoryCgroup& cgroup, Tightest& tightest) {
+  ForEachGroup(cgroup, [&](PathBuffer& directory, bool) { OfferGroup2(directory, tightest); });
 }
 
 }  // namespace
@@ -232,13 +203,12 @@ Headroom ReadHeadroom(const char* proc_root, const char* file_root) {
   const System system = ReadSystem(proc);
   if (system.available && system.total) {
     tightest.Offer(Headroom::Bound::kSystem, {}, *system.total,
-                   Subtract(*system.total, *system.available),
-                   std::min(system.swap_free, system.anonymous));
+                   Subtract(*system.total, *system.available), 0);
   }
   MemoryCgroup cgroup;
   FindMemoryCgroup(proc_root, file_root, cgroup);
-  if (cgroup.version == 1) OfferGroups1(cgroup, system.swap_free, tightest);
-  if (cgroup.version == 2) OfferGroups2(cgroup, proc, system.swap_free, tightest);
+  if (cgroup.version == 1) OfferGroups1(cgroup, tightest);
+  if (cgroup.version == 2) OfferGroups2(cgroup, tightest);
   return tightest.get();
 }
 

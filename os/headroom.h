@@ -4,9 +4,9 @@
 // So the room has to be known before. Read are /proc/meminfo, and limit, usage and statistics of
 // the process' memory cgroup and of each one above it (version 1 or 2) up to the mount point.
 //
-// Counted as free is what the kernel can take back from a cgroup without harm: its page cache, and
-// anonymous pages as far as there is swap space for them, in the system and in the cgroup. Locked
-// pages never. Files that are absent or make no sense: their bound does not apply.
+// Counted as free is what the kernel can take back from a cgroup without harm: its page cache. Not
+// anonymous pages, though there be swap space: the kernel kills before it has swapped out enough.
+// Files that are absent or make no sense: their bound does not apply.
 //
 // No allocation, no exception. Safe from every thread; enters the kernel some twenty times. Needs
 // 12 KiB of stack.

@@ -23,8 +23,8 @@ struct ByteLimit {
 
 // How much more memory can be made resident before the kernel has to take it from somebody by
 // force, and what bounds it: the memory cgroup of the process or one above it, or the machine. What
-// the kernel can get back without harm (clean and dirty page cache, anonymous pages for which there
-// is swap space) counts as free. A snapshot, and an estimate: others take memory as well.
+// the kernel can get back without harm (clean and dirty page cache) counts as free; what it would
+// have to swap out does not. A snapshot, and an estimate: others take memory as well.
 struct Headroom {
   enum class Bound { kNone, kSystem, kCgroupV1, kCgroupV2 };
   Bound bound = Bound::kNone;  // the tightest; kNone where nothing could be read

@@ -88,6 +88,19 @@ using TallyOf = os::Result<Tally> (*)(const os::Memory& memory, os::PageRange ra
          << "; the first that is not begins at offset " << first - address;
 }
 
+// How much of the stack below the macro is made sure of: the statement may run deeper than the run
+// before it did, across a page that nobody has used yet.
+constexpr int kStackBytes = 64 * 1024, kFrameBytes = 512;
+
+// Uses the stack of so many calls. (Many small frames: a sanitizer marks each in memory of its own,
+// which has pages too.)
+[[gnu::noinline]] int UseStack(int calls) {
+  volatile char frame[kFrameBytes];
+  frame[0] = static_cast<char>(calls);
+  frame[kFrameBytes - 1] = frame[0];
+  return calls == 0 ? frame[0] : UseStack(calls - 1) + frame[kFrameBytes - 1];
+}
+
 }  // namespace
 
 ::testing::AssertionResult CheckResident(const os::Memory& memory, const void* data, size_t bytes) {
@@ -99,6 +112,7 @@ using TallyOf = os::Result<Tally> (*)(const os::Memory& memory, os::PageRange ra
 }
 
 bool NoPageFaults::Begin() {
+  (void)UseStack(kStackBytes / kFrameBytes);
   // Once for nothing: what runs between the two readings that count has been run before.
   (void)End();
   const os::FaultCount now = os::FaultCount::OfThisThread();
