@@ -18,6 +18,7 @@
 #include "tests/support/child.h"
 #include "tests/support/kernel_evidence.h"
 #include "tests/support/memory_cgroup.h"
+#include "tests/support/temporary_swap.h"
 #include "tests/support/test_mapping.h"
 
 namespace {
@@ -127,6 +128,21 @@ TEST(MpinInACgroup, PagesThatAreResidentNeedNoRoom) {
     const TestMapping other(PagesOf(40 * kMiB));
     ExpectRefused(other, 40 * kMiB);
     EXPECT_EQ(munpin(mapping.page(0), 40 * kMiB), 0);
+  });
+}
+
+// The kernel kills rather than swap out what was unlocked a moment ago.
+TEST(MpinInACgroup, SwapSpaceIsNoRoom) {
+  const test_support::TemporarySwap swap;
+  if (!swap.problem().empty()) GTEST_SKIP() << swap.problem();
+  InCgroup([](const MemoryCgroup&) {
+    const TestMapping unlocked(PagesOf(16 * kMiB));
+    ASSERT_EQ(mpin(unlocked.page(0), 16 * kMiB), 0) << mpin_error();
+    ASSERT_EQ(munpin(unlocked.page(0), 16 * kMiB), 0) << mpin_error();
+    const TestMapping mapping(PagesOf(128 * kMiB));
+    ExpectRefused(mapping, 128 * kMiB);
+    EXPECT_EQ(mpin(unlocked.page(0), 16 * kMiB), 0) << mpin_error();
+    EXPECT_EQ(munpin(unlocked.page(0), 16 * kMiB), 0);
   });
 }
 
