@@ -53,8 +53,12 @@ PageLockerModel::Answers PageLockerModel::LockAnswers(os::PageRange range, Deman
   return answers;
 }
 
-PageLockerModel::Answers PageLockerModel::UnlockAnswers(os::PageRange range) const {
+PageLockerModel::Answers PageLockerModel::UnlockAnswers(os::PageRange range, Thread thread) const {
   if (Count(range, IsUncounted) > 0) return {EINVAL};
+  const auto is_in_the_way = [=](const Io& io) {
+    return std::get<Thread>(io) != thread && Overlaps(io, range);
+  };
+  if (std::any_of(io_.begin(), io_.end(), is_in_the_way)) return {EBUSY};
   const bool last = Count(range, [](const Page& page) { return page.count == 1; }) > 0;
   return {last && Count(range, IsHole) > 0 ? EINVAL : 0};
 }
@@ -80,8 +84,8 @@ PageLockerModel::Answers PageLockerModel::IoBeginAnswers(os::PageRange range) co
   return {Count(range, IsUncounted) > 0 ? EINVAL : 0};
 }
 
-PageLockerModel::Answers PageLockerModel::IoEndAnswers(os::PageRange range) const {
-  return {io_.contains({range.begin(), range.end()}) ? 0 : EINVAL};
+PageLockerModel::Answers PageLockerModel::IoEndAnswers(os::PageRange range, Thread thread) const {
+  return {io_.contains(IoOf(range, thread)) ? 0 : EINVAL};
 }
 
 void PageLockerModel::Lock(os::PageRange range) {
@@ -130,9 +134,7 @@ void PageLockerModel::RetryResidual() {
 }
 
 void PageLockerModel::EndIo(os::PageRange range) {
-  std::erase_if(io_, [range](const auto& io) {
-    return !os::PageRange(io.first, io.second).Intersection(range).empty();
-  });
+  std::erase_if(io_, [range](const Io& io) { return Overlaps(io, range); });
 }
 
 }  // namespace test_model

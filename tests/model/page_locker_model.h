@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <vector>
 
 #include "os/page_range.h"
@@ -31,6 +32,8 @@ class PageLockerModel {
   };
   // What a call may return.
   using Answers = std::set<int>;
+  // Who calls: it matters for I/O.
+  enum class Thread { kFirst, kSecond };
   // What only the memory itself knows of the pages that a Lock is to lock.
   struct Demand {
     uint64_t absent = 0;  // not resident
@@ -65,17 +68,17 @@ class PageLockerModel {
   bool HoldsAny(os::PageRange range) const;
 
   Answers LockAnswers(os::PageRange range, Demand demand) const;
-  Answers UnlockAnswers(os::PageRange range) const;
+  Answers UnlockAnswers(os::PageRange range, Thread thread) const;
   Answers RefreshAnswers(os::PageRange range) const;
   Answers IoBeginAnswers(os::PageRange range) const;
-  Answers IoEndAnswers(os::PageRange range) const;
+  Answers IoEndAnswers(os::PageRange range, Thread thread) const;
 
   // What success does.
   void Lock(os::PageRange range);
   void Unlock(os::PageRange range);
   void Refresh(os::PageRange range);
-  void IoBegin(os::PageRange range) { io_.insert({range.begin(), range.end()}); }
-  void IoEnd(os::PageRange range) { io_.erase(io_.find({range.begin(), range.end()})); }
+  void IoBegin(os::PageRange range, Thread thread) { io_.insert(IoOf(range, thread)); }
+  void IoEnd(os::PageRange range, Thread thread) { io_.erase(io_.find(IoOf(range, thread))); }
   // The pages have no counts any more, and what is mapped there is not locked.
   void Drop(os::PageRange range);
   // The same of the holes in the range.
@@ -88,10 +91,17 @@ class PageLockerModel {
   Limits limits;
 
  private:
+  using Io = std::tuple<os::PageNumber, os::PageNumber, Thread>;
+  static Io IoOf(os::PageRange range, Thread thread) {
+    return {range.begin(), range.end(), thread};
+  }
+  static bool Overlaps(const Io& io, os::PageRange range) {
+    return !os::PageRange(std::get<0>(io), std::get<1>(io)).Intersection(range).empty();
+  }
   void EndIo(os::PageRange range);
 
   std::vector<Page> pages_ = std::vector<Page>(kUniverse.count().value());
-  std::multiset<std::pair<os::PageNumber, os::PageNumber>> io_;
+  std::multiset<Io> io_;
 };
 
 }  // namespace test_model

@@ -59,6 +59,9 @@ std::string ToString(const LockerOperation& operation) {
     text += " of " + std::to_string(operation.range.count().value()) + " pages from " +
             std::to_string(operation.range.begin().value());
   }
+  const bool matters = operation.kind == Kind::kUnlock || operation.kind == Kind::kIoBegin ||
+                       operation.kind == Kind::kIoEnd;
+  if (matters && operation.bit(6)) text += " by the second thread";
   return text + " (choice " + std::to_string(operation.extra) + ")";
 }
 

@@ -9,6 +9,7 @@
 #include "os/faulty_memory.h"
 #include "pinlock/internal/page_locker.h"
 #include "tests/model/page_locker_model.h"
+#include "tests/support/other_thread.h"
 #include "tests/support/table_memory.h"
 
 namespace test_model {
@@ -27,6 +28,12 @@ using Answers = PageLockerModel::Answers;
 using Kind = LockerOperation::Kind;
 using Mapped = PageLockerModel::Kind;
 using Page = PageLockerModel::Page;
+using Thread = PageLockerModel::Thread;
+
+// Who makes an Unlock, IoBegin or IoEnd.
+Thread ThreadOf(const LockerOperation& operation) {
+  return operation.bit(6) ? Thread::kSecond : Thread::kFirst;
+}
 
 // What a Lock leaves free of a cgroup without a limit (admission.cc).
 constexpr uint64_t kReservePages = 64;
@@ -49,6 +56,13 @@ class Subject {
   std::string ChangeMemory(const LockerOperation& operation);
   void ChangeLimits(const LockerOperation& operation);
   void Fill(PageRange range);
+  template <typename Call>
+  Errno InThreadOf(const LockerOperation& operation, Call call) {
+    if (ThreadOf(operation) == Thread::kFirst) return call();
+    Errno answer;
+    second_.Run([&] { answer = call(); });
+    return answer;
+  }
   void Arm(const LockerOperation& operation);
 
   ByteRange BytesOf(const LockerOperation& operation) const;
@@ -75,6 +89,7 @@ class Subject {
   pinlock::internal::PageLocker locker_{state_, faulty_, limits_};
   Failure failure_;
   PageLockerModel model_;
+  test_support::OtherThread second_;
   uint64_t pins_ = 0, unpins_ = 0;
   std::string answer_;
 };
@@ -127,7 +142,11 @@ std::string Subject::Apply(const LockerOperation& operation, std::string& answer
 std::string Subject::Lock(const LockerOperation& operation) {
   const PageRange range = operation.range;
   const PageLockerModel::Demand demand = DemandOf(range);
-  const Answers expected = model_.LockAnswers(range, demand);
+  // It unlocks residual pages first, which may make room under the limit; if a call of the kernel
+  // fails then, they stay.
+  PageLockerModel retried = model_;
+  retried.RetryResidual();
+  Answers expected = retried.LockAnswers(range, demand);
   std::vector<PageNumber> fresh;
   for (PageNumber page = range.begin(); page < range.end(); page = page + PageCount(1)) {
     if (model_.At(page).count == 0) fresh.push_back(page);
@@ -142,7 +161,11 @@ std::string Subject::Lock(const LockerOperation& operation) {
   }
   const ByteRange bytes = BytesOf(operation);
   const Errno answer = locker_.Lock(bytes.address, bytes.bytes, failure_);
-  if (!faulted()) model_.RetryResidual();
+  if (faulted()) {
+    expected.merge(model_.LockAnswers(range, demand));
+  } else {
+    model_.RetryResidual();
+  }
   std::string difference = Judge(expected, answer);
   if (demand.holes > 0) {
     model_.limits.free_blocks -= demand.holes - DemandOf(range).holes;
@@ -159,9 +182,10 @@ std::string Subject::Lock(const LockerOperation& operation) {
 
 std::string Subject::Unlock(const LockerOperation& operation) {
   const PageRange range = operation.range;
-  const Answers expected = model_.UnlockAnswers(range);
+  const Answers expected = model_.UnlockAnswers(range, ThreadOf(operation));
   if (operation.bit(0) && state_.shared_table().TryNestedUnpin(range, state_.gate)) {
-    if (model_.Count(range, [](const Page& page) { return page.count < 2; }) > 0) {
+    if (expected != Answers{0} ||
+        model_.Count(range, [](const Page& page) { return page.count < 2; }) > 0) {
       return "unpinned the short way";
     }
     answer_ = "short way";
@@ -170,7 +194,8 @@ std::string Subject::Unlock(const LockerOperation& operation) {
     return "";
   }
   const ByteRange bytes = BytesOf(operation);
-  const Errno answer = locker_.Unlock(bytes.address, bytes.bytes, failure_);
+  const Errno answer =
+      InThreadOf(operation, [&] { return locker_.Unlock(bytes.address, bytes.bytes, failure_); });
   if (!faulted()) model_.RetryResidual();
   std::string difference = Judge(expected, answer);
   if (!answer.ok() || !difference.empty()) return difference;
@@ -208,21 +233,26 @@ std::string Subject::Forget(PageRange range) {
 std::string Subject::DoIo(const LockerOperation& operation) {
   const ByteRange bytes = BytesOf(operation.range);
   const bool begins = operation.kind == Kind::kIoBegin;
-  const Answers expected =
-      begins ? model_.IoBeginAnswers(operation.range) : model_.IoEndAnswers(operation.range);
-  const Errno answer = begins ? locker_.IoBegin(bytes.address, bytes.bytes, failure_)
-                              : locker_.IoEnd(bytes.address, bytes.bytes, failure_);
+  const Thread thread = ThreadOf(operation);
+  const Answers expected = begins ? model_.IoBeginAnswers(operation.range)
+                                  : model_.IoEndAnswers(operation.range, thread);
+  const Errno answer = InThreadOf(operation, [&] {
+    return begins ? locker_.IoBegin(bytes.address, bytes.bytes, failure_)
+                  : locker_.IoEnd(bytes.address, bytes.bytes, failure_);
+  });
   std::string difference = Judge(expected, answer);
   if (!answer.ok() || !difference.empty()) return difference;
-  begins ? model_.IoBegin(operation.range) : model_.IoEnd(operation.range);
+  begins ? model_.IoBegin(operation.range, thread) : model_.IoEnd(operation.range, thread);
   return "";
 }
 
 // mremap(2) of anonymous memory, told before or after. No call fails meanwhile, and no residual
-// page is moved: see kMovesKeepMarks.
+// page is moved: see the two constants.
 std::string Subject::Move(const LockerOperation& operation) {
   // Whether a page that the kernel would not unlock is still known as such after a move.
   constexpr bool kMovesKeepMarks = false;
+  // Whether memory that grows in place, to where counts of unmapped memory were left, drops them.
+  constexpr bool kGrowthDropsCounts = false;
   const PageRange from = operation.range;
   const uint64_t size = from.count().value();
   const uint64_t other = operation.bit(3) ? size + 1 + operation.extra % 7u : (size + 1) / 2;
@@ -245,6 +275,7 @@ std::string Subject::Move(const LockerOperation& operation) {
   const PageRange grown(std::min(from.end(), to.end()), to.end());
   const auto is_mapped = [](const Page& page) { return page.kind != Mapped::kHole; };
   if (in_place && model_.Count(grown, is_mapped) > 0) return "";
+  if (!kGrowthDropsCounts && in_place && model_.HoldsAny(grown)) return "";
   if (!kMovesKeepMarks) {
     plan_.Disarm();
     armed_ = false;
