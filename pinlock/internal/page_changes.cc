@@ -61,6 +61,7 @@ os::Errno PageLocker::Forget(uintptr_t address, size_t bytes, Failure& failure) 
   const os::Result<os::PageRange> range = PagesOf({address, bytes}, Operation::kForget, failure);
   if (!range.ok()) return range.error();
   const TableHolder holder(state_);
+  state_.io.Forget(*range);
   if (!HoldsAny(*range)) return os::kSuccess;
   const Claim claim(state_, memory_, *range);
   for (os::PageRange rest = *range; const auto run = NextRun(state_.table, rest, IsHeld);) {
@@ -99,6 +100,7 @@ bool PageLocker::Replacing(ByteRange bytes, bool unlock, absl::FunctionRef<bool(
       return done;
     }
     state_.notes.ForgetPlain();
+    state_.io.Forget(*range);
   }
   return call();
 }
@@ -115,13 +117,15 @@ bool PageLocker::ReserveForMove(os::PageCount pages) {
 // reserved. The ranges do not overlap.
 void PageLocker::MoveCounts(os::PageRange from, os::PageRange to) {
   TableBlocks blocks(state_.blocks, memory_);
-  const auto set = [&](os::PageRange pages, uint16_t count) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    if (!state_.table.Prepare(pages, blocks).ok()) std::abort();  // reserved
-    state_.table.SetCount(pages, count, blocks);
-  };
+  using Mark = LockTable::Mark;
+  const auto set = [&](os::PageRange pages, uint16_t count, Mark mark)
+                       ABSL_NO_THREAD_SAFETY_ANALYSIS {
+                         if (!state_.table.Prepare(pages, blocks).ok()) std::abort();  // reserved
+                         state_.table.SetCount(pages, count, blocks, mark);
+                       };
   for (os::PageRange rest = to; const auto run = NextRun(state_.table, rest, IsHeld);) {
     state_.stats.forgotten += run->count().value();
-    set(*run, 0);
+    set(*run, 0, Mark::kNone);
   }
   const os::PageCount common = std::min(from.count(), to.count());
   for (os::PageRange rest = from; !rest.empty();) {
@@ -131,9 +135,11 @@ void PageLocker::MoveCounts(os::PageRange from, os::PageRange to) {
     const os::PageCount before = segment.pages.begin() - from.begin();
     if (before < common) {
       const os::PageCount moved = std::min(segment.pages.count(), common - before);
-      if (segment.count > 0) set(os::PageRange(to.begin() + before, moved), segment.count);
+      // A page that is still locked because the kernel refused to unlock it is so at its new place.
+      set(os::PageRange(to.begin() + before, moved), segment.count,
+          segment.residual ? Mark::kResidual : Mark::kNone);
     }
-    set(segment.pages, 0);
+    set(segment.pages, 0, Mark::kNone);
   }
 }
 
@@ -166,15 +172,18 @@ void PageLocker::FollowMove(os::PageRange from, os::PageRange to) {
   const os::PageRange source = from.empty() ? os::PageRange(from.begin(), os::PageCount(1)) : from;
   const bool was_locked = HoldsAny(source);
   state_.notes.ForgetPlain();
-  state_.io.Forget(from);
   if (from.begin() != to.begin()) {
+    state_.io.Forget(from);
+    state_.io.Forget(to);
     MoveCounts(from, to);
-  } else if (to.count() < from.count()) {
-    const os::PageRange lost(to.end(), from.end());
-    for (os::PageRange rest = lost; const auto run = NextRun(state_.table, rest, IsHeld);) {
+  } else {
+    // What was cut off, or what counts were left behind by what lay where it grew.
+    const os::PageNumber changed = std::min(from.end(), to.end());
+    const os::PageRange dropped(changed, std::max(from.end(), to.end()));
+    for (os::PageRange rest = dropped; const auto run = NextRun(state_.table, rest, IsHeld);) {
       if (!state_.table.Prepare(*run, blocks).ok()) std::abort();  // reserved
     }
-    Drop(lost, false);
+    Drop(dropped, false);
   }
   // What a locked mapping grows by is locked by the kernel, and nobody has pinned it.
   if (was_locked && to.count() > from.count()) {

@@ -133,7 +133,24 @@ os::Errno PageLocker::CheckLimits(os::PageRange range, os::PageCount more, Failu
   if (more.value() <= LockTable::kPagesPerLeaf || memory_.CheckLockLimit(more).ok()) {
     return os::kSuccess;
   }
-  return FindObstacle(range, more, failure);
+  // Pages that somebody has locked by mlock(2) are charged already.
+  const os::PageCount uncharged = CountUncharged(range);
+  if (memory_.CheckLockLimit(uncharged).ok()) return os::kSuccess;
+  return FindObstacle(range, uncharged, failure);
+}
+
+// How many pages of the range, at 0, are not locked in the kernel.
+os::PageCount PageLocker::CountUncharged(os::PageRange range) {
+  os::PageCount uncharged;
+  while (auto run = NextRun(state_.table, range, IsUnlocked)) {
+    const TableRelease release(state_);
+    while (!run->empty()) {
+      const Part part = NextPart(memory_, *run);
+      const os::Result<bool> locked = memory_.AllLocked(part.pages);
+      if (!locked.ok() || !*locked) uncharged += part.pages.count();
+    }
+  }
+  return uncharged;
 }
 
 bool PageLocker::IsPrivileged() {

@@ -170,9 +170,8 @@ TEST(MlockBefore, CountsTowardsTheLimitOnce) {
   });
 }
 
-// Disabled: from 513 pages on the library asks beforehand whether the limit allows all of them on
-// top of what is locked, as if mlock(2) had locked none of these, and refuses with ENOMEM.
-TEST(MlockBefore, DISABLED_CountsTowardsTheLimitOnceInLongRangesToo) {
+// From 513 pages on the library asks beforehand whether the limit allows them all.
+TEST(MlockBefore, CountsTowardsTheLimitOnceInLongRangesToo) {
   constexpr size_t kPages = 1100;  // in several steps
   RunInChild(Limited((kPages + 100) * PageSize()), [] {
     const TestMapping mapping(kPages);

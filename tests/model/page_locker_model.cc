@@ -124,7 +124,12 @@ void PageLockerModel::Move(os::PageRange from, os::PageRange to) {
   ForEach(from, [](Page& page) { page = Page(); });
   auto next = moved.begin();
   ForEach(to, [&next](Page& page) { page = *next++; });
-  EndIo(from);
+  if (from.begin() == to.begin()) {
+    EndIo(os::PageRange(std::min(from.end(), to.end()), std::max(from.end(), to.end())));
+  } else {
+    EndIo(from);
+    EndIo(to);
+  }
 }
 
 void PageLockerModel::RetryResidual() {

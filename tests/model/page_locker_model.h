@@ -89,6 +89,8 @@ class PageLockerModel {
   void RetryResidual();
 
   Limits limits;
+  // What is noted of I/O on any of the pages is dropped.
+  void EndIo(os::PageRange range);
 
  private:
   using Io = std::tuple<os::PageNumber, os::PageNumber, Thread>;
@@ -98,7 +100,6 @@ class PageLockerModel {
   static bool Overlaps(const Io& io, os::PageRange range) {
     return !os::PageRange(std::get<0>(io), std::get<1>(io)).Intersection(range).empty();
   }
-  void EndIo(os::PageRange range);
 
   std::vector<Page> pages_ = std::vector<Page>(kUniverse.count().value());
   std::multiset<Io> io_;

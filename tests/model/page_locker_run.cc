@@ -223,10 +223,9 @@ std::string Subject::Refresh(const LockerOperation& operation) {
 
 std::string Subject::Forget(PageRange range) {
   const ByteRange bytes = BytesOf(range);
-  const bool holds = model_.HoldsAny(range);
   const Errno answer = locker_.Forget(bytes.address, bytes.bytes, failure_);
   std::string difference = Judge({0}, answer);
-  if (difference.empty() && answer.ok() && holds) model_.Drop(range);
+  if (difference.empty() && answer.ok()) model_.Drop(range);
   return difference;
 }
 
@@ -246,13 +245,8 @@ std::string Subject::DoIo(const LockerOperation& operation) {
   return "";
 }
 
-// mremap(2) of anonymous memory, told before or after. No call fails meanwhile, and no residual
-// page is moved: see the two constants.
+// mremap(2) of anonymous memory, told before or after. No call fails meanwhile.
 std::string Subject::Move(const LockerOperation& operation) {
-  // Whether a page that the kernel would not unlock is still known as such after a move.
-  constexpr bool kMovesKeepMarks = false;
-  // Whether memory that grows in place, to where counts of unmapped memory were left, drops them.
-  constexpr bool kGrowthDropsCounts = false;
   const PageRange from = operation.range;
   const uint64_t size = from.count().value();
   const uint64_t other = operation.bit(3) ? size + 1 + operation.extra % 7u : (size + 1) / 2;
@@ -265,8 +259,6 @@ std::string Subject::Move(const LockerOperation& operation) {
   if (from.empty() || to.empty() || model_.Count(from, is_plain) != size) return "";
   const uint64_t locked = model_.Locked(from);
   if (from.count() != to.count() && locked != 0 && locked != size) return "";  // two mappings
-  const auto is_residual = [](const Page& page) { return page.residual; };
-  if (!kMovesKeepMarks && model_.Count(from, is_residual) > 0) return "";
   const bool in_place = from.begin() == to.begin();
   if (!in_place && !from.Intersection(to).empty()) {
     const ByteRange old_bytes = BytesOf(from), new_bytes = BytesOf(to);
@@ -275,11 +267,8 @@ std::string Subject::Move(const LockerOperation& operation) {
   const PageRange grown(std::min(from.end(), to.end()), to.end());
   const auto is_mapped = [](const Page& page) { return page.kind != Mapped::kHole; };
   if (in_place && model_.Count(grown, is_mapped) > 0) return "";
-  if (!kGrowthDropsCounts && in_place && model_.HoldsAny(grown)) return "";
-  if (!kMovesKeepMarks) {
-    plan_.Disarm();
-    armed_ = false;
-  }
+  plan_.Disarm();
+  armed_ = false;
   const auto move = [&] {
     MoveMemory(from, to);
     return to.begin().address(fake_.page_size());
@@ -323,7 +312,11 @@ std::string Subject::Replace(const LockerOperation& operation) {
   answer_ = done ? "true" : "false";
   if (!called) return faulted() && !done ? "" : "the call was not made";
   if (done != !fails) return "the answer of the call is not passed on";
-  if (holds) done ? model_.Drop(range) : model_.DropHoles(range);
+  if (holds) {
+    done ? model_.Drop(range) : model_.DropHoles(range);
+  } else {
+    model_.EndIo(range);
+  }
   return "";
 }
 
