@@ -1,0 +1,41 @@
+// Runs a fuzzer's function on every file of a directory, which the command line names. There is no
+// libFuzzer in it: any compiler will do.
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
+
+namespace {
+
+std::string directory;
+
+TEST(Corpus, EveryFileRunsWithoutAFinding) {
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    SCOPED_TRACE(entry.path().string());
+    std::ifstream file(entry.path(), std::ios::binary);
+    ASSERT_TRUE(file.is_open());
+    const std::vector<char> bytes(std::istreambuf_iterator<char>(file), {});
+    // It aborts where it finds something.
+    EXPECT_EQ(LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()),
+              0);
+    ++files;
+  }
+  EXPECT_GT(files, 0) << "nothing in " << directory;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  // Run by hand without an argument, it takes the place where Bazel has put the only corpus.
+  directory = argc > 1 ? argv[1] : "tests/fuzz/page_locker_corpus";
+  return RUN_ALL_TESTS();
+}
