@@ -3,10 +3,13 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <optional>
 #include <thread>
 
 #include "gtest/gtest.h"
+#include "os/fake_limits.h"
 #include "os/forwarding_memory.h"
+#include "os/limits.h"
 #include "pinlock/internal/page_locker.h"
 #include "pinlock/internal/page_locker_fixture.h"
 
@@ -94,14 +97,43 @@ TEST_F(RoomTest, PagesThatAreResidentNeedNone) {
   EXPECT_EQ(Lock(kBig, 105), Errno(EAGAIN));
 }
 
-TEST_F(RoomTest, StepsBeforeTheOneThatFindsNoneAreUndone) {
-  SetRoom(2 * kMib);  // for one leaf, as seen at each step
-  limits_.headroom_reads = 0;
-  ASSERT_TRUE(Lock(kBig, kLeaf).ok());
-  SetRoom(kMib);
+TEST_F(RoomTest, WithoutItForAllStepsNoneIsTried) {
+  SetRoom(5 * kMib);
   EXPECT_EQ(Lock(kBig, 3 * kLeaf), Errno(EAGAIN));
-  EXPECT_EQ(fake_.locked_pages(), PageCount(kLeaf));
-  EXPECT_EQ(CountAt(kBig), 1);
+  EXPECT_EQ(failure_.cause, Cause::kNoHeadroom);
+  EXPECT_EQ(fake_.lock_calls(), 0u);
+  EXPECT_TRUE(Lock(kBig, 2 * kLeaf).ok());
+}
+
+// Somebody else takes the room after a while.
+class ShrinkingLimits final : public os::Limits {
+ public:
+  explicit ShrinkingLimits(const os::testing::FakeLimits& limits) : limits_(limits) {}
+  os::ByteLimit Memlock() const override { return limits_.Memlock(); }
+  std::optional<uint64_t> Rss() const override { return limits_.Rss(); }
+  uint64_t LockedBytes() const override { return limits_.LockedBytes(); }
+  bool Privileged() const override { return limits_.Privileged(); }
+  os::Headroom ReadHeadroom() const override {
+    os::Headroom headroom = limits_.ReadHeadroom();
+    if (limits_.headroom_reads > 3) headroom.bytes = 0;
+    return headroom;
+  }
+
+ private:
+  const os::testing::FakeLimits& limits_;
+};
+
+TEST_F(RoomTest, StepsBeforeTheOneThatFindsNoneAreUndone) {
+  ASSERT_TRUE(Lock(kBig + 5, 1).ok());
+  SetRoom(60 * kMib);
+  limits_.headroom_reads = 0;
+  const ShrinkingLimits shrinking(limits_);
+  PageLocker locker(state_, faulty_, shrinking);
+  const uint64_t calls = fake_.lock_calls();
+  EXPECT_EQ(locker.Lock(AddressOf(kBig), 6 * kLeaf * fake_.page_size(), failure_), Errno(EAGAIN));
+  EXPECT_GT(fake_.lock_calls(), calls) << "some steps were made";
+  EXPECT_EQ(fake_.locked_pages(), PageCount(1));
+  EXPECT_EQ(CountAt(kBig + 5), 1);
 }
 
 TEST_F(RoomTest, IsLookedAtAgainAfterTwoMebibytes) {

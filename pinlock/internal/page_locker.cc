@@ -130,13 +130,28 @@ os::Errno PageLocker::CheckLimits(os::PageRange range, os::PageCount more, Failu
     failure.bytes_needed = more.bytes(page_size);
     return Fail(over_pages ? Cause::kPageLimit : Cause::kRssLimit, range.begin(), failure);
   }
-  if (more.value() <= LockTable::kPagesPerLeaf || memory_.CheckLockLimit(more).ok()) {
-    return os::kSuccess;
+  return more.value() <= LockTable::kPagesPerLeaf ? os::kSuccess
+                                                  : CheckManySteps(range, more, failure);
+}
+
+// What many steps would find out late: the kernel's own limit, and the room for all of them.
+os::Errno PageLocker::CheckManySteps(os::PageRange range, os::PageCount more, Failure& failure) {
+  if (!memory_.CheckLockLimit(more).ok()) {
+    // Pages that somebody has locked by mlock(2) are charged already.
+    const os::PageCount uncharged = CountUncharged(range);
+    if (!memory_.CheckLockLimit(uncharged).ok()) return FindObstacle(range, uncharged, failure);
   }
-  // Pages that somebody has locked by mlock(2) are charged already.
-  const os::PageCount uncharged = CountUncharged(range);
-  if (memory_.CheckLockLimit(uncharged).ok()) return os::kSuccess;
-  return FindObstacle(range, uncharged, failure);
+  os::Errno error;
+  {
+    const TableRelease release(state_);
+    os::PageCount room;
+    error = Admission(memory_, limits_).CheckRoom(range, false, room, failure);
+  }
+  if (error.ok()) return error;
+  const os::Errno obstacle = FindObstacle(range, more, failure);
+  if (!obstacle.ok()) return obstacle;
+  failure.bytes_needed = more.bytes(memory_.page_size());
+  return Fail(Cause::kNoHeadroom, range.begin(), failure);
 }
 
 // How many pages of the range, at 0, are not locked in the kernel.

@@ -95,6 +95,8 @@ class PageLocker {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   os::Errno CheckLimits(os::PageRange range, os::PageCount more, Failure& failure)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
+  os::Errno CheckManySteps(os::PageRange range, os::PageCount more, Failure& failure)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   os::PageCount CountUncharged(os::PageRange range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   bool IsPrivileged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   os::Errno LockRuns(os::PageRange range, bool whole, Failure& failure)

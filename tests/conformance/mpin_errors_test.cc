@@ -257,6 +257,25 @@ TEST(Munpin, CountsAPageAsResidualThatTheKernelRefusesToUnlock) {
   });
 }
 
+// Twice the memory of the machine. Who has no privilege meets the lock limit first.
+TEST(MpinFails, WithEagainAtOnceWhereTheMachineHasNoRoom) {
+  if (!os::RealLimits().Privileged()) {
+    GTEST_SKIP() << "needs CAP_IPC_LOCK in the initial user namespace";
+  }
+  const size_t bytes = 2 * os::PhysicalMemoryBytes();
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED) << std::strerror(errno);
+  const mpin_stat before = Stat();
+  EXPECT_EQ(mpin(memory, bytes), -1);
+  EXPECT_EQ(errno, EAGAIN);
+  EXPECT_NE(std::string(mpin_error()).find("beyond that the kernel kills a process"),
+            std::string::npos)
+      << mpin_error();
+  EXPECT_EQ(Stat().kernel_locks, before.kernel_locks) << "not a page was locked";
+  ASSERT_EQ(munmap(memory, bytes), 0);
+}
+
 // --- ENOSPC -------------------------------------------------------------------------------------
 
 TEST(MpinFails, WithEnospcWhereTheFileSystemOfAMappedFileHasNoBlockForAPage) {
