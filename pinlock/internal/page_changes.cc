@@ -62,6 +62,7 @@ os::Errno PageLocker::Forget(uintptr_t address, size_t bytes, Failure& failure) 
   if (!range.ok()) return range.error();
   const TableHolder holder(state_);
   state_.io.Forget(*range);
+  state_.notes.ForgetPlain();  // whatever was held there: it is other memory now
   if (!HoldsAny(*range)) return os::kSuccess;
   const Claim claim(state_, memory_, *range);
   for (os::PageRange rest = *range; const auto run = NextRun(state_.table, rest, IsHeld);) {

@@ -180,6 +180,17 @@ TEST_F(BigRangeTest, BlocksThatCannotBeToldAreFoundMissingByWriting) {
   EXPECT_EQ(failure_.cause, Cause::kPastEndOfFile);
 }
 
+// The kind of the memory is remembered for a while, but not beyond a word that it is another.
+TEST_F(BigRangeTest, AForgottenMappingIsLookedAtAgain) {
+  using FileKind = os::testing::FakeMemory::FileKind;
+  ASSERT_TRUE(Lock(kBig, 4).ok());
+  ASSERT_TRUE(Unlock(kBig, 4).ok());
+  fake_.AddFileMapping(Pages(kBig, 20), PageCount(20), FileKind::kSparse);
+  fake_.set_free_blocks(0);
+  ASSERT_TRUE(locker_.Forget(AddressOf(kBig), 20 * fake_.page_size(), failure_).ok());
+  EXPECT_EQ(Lock(kBig, 4), Errno(ENOSPC));
+}
+
 // --- Limits of our own --------------------------------------------------------------------------
 
 TEST_F(PageLockerTest, MaxPagesCountsDistinctPages) {
