@@ -34,7 +34,7 @@ struct ProcmapQuery {
 };
 static_assert(sizeof(ProcmapQuery) == 104);
 
-constexpr unsigned long kProcmapQuery = _IOWR(0x9f, 17, ProcmapQuery);
+constexpr unsigned long kProcmapQuery = _IOWR('f', 17, ProcmapQuery);
 constexpr __u64 kReadable = 1, kWritable = 2, kExecutable = 4, kShared = 8;
 constexpr __u64 kCoveringOrNext = 0x10;
 
@@ -98,7 +98,7 @@ Result<std::optional<Mapping>> FindMappingInText(PageNumber page, size_t page_si
   return std::optional<Mapping>();
 }
 
-Result<std::optional<Mapping>> FindMapping(PageNumber page, size_t page_size) {
+Result<std::optional<Mapping>> FindMappingByQuery(PageNumber page, size_t page_size) {
   // Opened at each call: a descriptor from before a fork would go on describing the parent.
   Result<OwnedDescriptor> maps = OpenForReading("/proc/self/maps");
   if (!maps.ok()) return maps.error();
@@ -111,7 +111,7 @@ Result<std::optional<Mapping>> FindMapping(PageNumber page, size_t page_size) {
   query.name_address = reinterpret_cast<uintptr_t>(name);
   if (ioctl(maps->get(), kProcmapQuery, &query) != 0) {
     if (errno == ENOENT) return std::optional<Mapping>();
-    return FindMappingInText(page, page_size);
+    return Errno(ENOTSUP);
   }
   Mapping mapping;
   mapping.pages = PageRange(PageNumber(query.begin / page_size), PageNumber(query.end / page_size));
@@ -127,6 +127,11 @@ Result<std::optional<Mapping>> FindMapping(PageNumber page, size_t page_size) {
     mapping.file = {query.device_major, query.device_minor, query.inode};
   }
   return std::optional<Mapping>(std::move(mapping));
+}
+
+Result<std::optional<Mapping>> FindMapping(PageNumber page, size_t page_size) {
+  Result<std::optional<Mapping>> found = FindMappingByQuery(page, page_size);
+  return found.error() == Errno(ENOTSUP) ? FindMappingInText(page, page_size) : found;
 }
 
 }  // namespace os

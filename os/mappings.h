@@ -20,6 +20,9 @@ Result<std::optional<Mapping>> FindMapping(PageNumber page, size_t page_size);
 // One line of /proc/self/maps, as of proc(5). nullopt: not such a line.
 std::optional<Mapping> ParseMapsLine(std::string_view line, size_t page_size);
 
+// The same answer by the ioctl alone. ENOTSUP: the kernel does not know it.
+Result<std::optional<Mapping>> FindMappingByQuery(PageNumber page, size_t page_size);
+
 // The same answer as FindMapping, from the text alone.
 Result<std::optional<Mapping>> FindMappingInText(PageNumber page, size_t page_size);
 

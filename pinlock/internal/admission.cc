@@ -31,10 +31,6 @@ void AdmissionNotes::SetRoom(os::PageCount pages, Time now) {
   room_seen_ = now;
 }
 
-void AdmissionNotes::GiveBack(os::PageCount pages) {
-  room_ = std::min(room_ + std::min(pages, kRoomMax), kRoomMax);
-}
-
 bool AdmissionNotes::AreKnownPlain(os::PageRange pages, Time now) const {
   return std::any_of(plain_.begin(), plain_.end(), [&](const Plain& plain) {
     return plain.pages.begin() <= pages.begin() && pages.end() <= plain.pages.end() &&

@@ -37,7 +37,6 @@ class AdmissionNotes {
   bool IsRoomOld(Time now) const { return now - room_seen_ > kLifetime; }
   // Room that was found to be there.
   void SetRoom(os::PageCount pages, Time now);
-  void GiveBack(os::PageCount pages);
 
   // Whether the pages are known to need no blocks of a file.
   bool AreKnownPlain(os::PageRange pages, Time now) const;

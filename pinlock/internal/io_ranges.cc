@@ -55,6 +55,10 @@ std::optional<IoRanges::User> IoRanges::FindOther(os::PageRange pages, os::Threa
   return found;
 }
 
+void IoRanges::DropDead(bool (*alive)(os::ThreadId)) {
+  Drop([&](const Entry& entry) { return !alive(entry.thread); });
+}
+
 void IoRanges::Forget(os::PageRange pages) {
   Drop([&](const Entry& entry) { return !entry.pages.Intersection(pages).empty(); });
 }

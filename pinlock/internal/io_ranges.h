@@ -35,6 +35,8 @@ class IoRanges {
   // an ended one has left behind is dropped.
   std::optional<User> FindOther(os::PageRange pages, os::ThreadId thread,
                                 bool (*alive)(os::ThreadId));
+  // Drops what ended threads have left behind.
+  void DropDead(bool (*alive)(os::ThreadId));
   // Drops what overlaps: the memory is gone.
   void Forget(os::PageRange pages);
 

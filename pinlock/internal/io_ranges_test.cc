@@ -61,6 +61,14 @@ TEST_F(IoRangesTest, WhatAnEndedThreadLeftIsDropped) {
   EXPECT_TRUE(io_.empty());
 }
 
+TEST_F(IoRangesTest, WhatEndedThreadsLeftCanBeDroppedWhereverItIs) {
+  Begin(Pages(0, 5), kThird);
+  Begin(Pages(100, 5), kOther);
+  io_.DropDead([](os::ThreadId thread) { return thread != kThird; });
+  EXPECT_FALSE(BusyFor(Pages(0, 5), kMe));
+  EXPECT_TRUE(BusyFor(Pages(100, 1), kMe));
+}
+
 TEST_F(IoRangesTest, MemoryThatIsGoneIsForgotten) {
   Begin(Pages(0, 5), kOther);
   Begin(Pages(10, 5), kOther);

@@ -280,7 +280,11 @@ void LockTable::Apply(os::PageRange range, BlockSource& blocks, NestedChange nes
   while (!range.empty()) {
     const LeafPart part = FirstPart(range);
     uint64_t absent_leaves = 0;
-    Entry& entry = *FindSlot(part.leaf, absent_leaves);  // prepared: finds it
+    Entry* found = FindSlot(part.leaf, absent_leaves);  // prepared: finds it
+    // But in a child forked by a signal handler while its parent was in here: the table is wiped.
+    if (found == nullptr && root_.load(std::memory_order_relaxed) == nullptr) return;
+    if (found == nullptr) Die("pages are changed that nobody has prepared");
+    Entry& entry = *found;
     const uint64_t slot = entry.load(std::memory_order_relaxed);
     if (!HasCounts(slot)) {
       if (!part.whole()) Die("a part of a leaf is changed that nobody has prepared");

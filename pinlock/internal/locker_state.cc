@@ -26,7 +26,8 @@ Claim::Claim(LockerState& state, os::Memory& memory, os::PageRange pages, os::Pa
 
 Claim::~Claim() {
   const Claim** link = &state_.claims;
-  while (*link != this) link = const_cast<const Claim**>(&(*link)->next_);
+  while (*link != nullptr && *link != this) link = const_cast<const Claim**>(&(*link)->next_);
+  if (*link == nullptr) return;  // forked in a signal handler: a child's state has no claims
   *link = next_;
   TableBlocks blocks(state_.blocks, memory_);
   const auto in_use = [this](os::PageRange leaf)

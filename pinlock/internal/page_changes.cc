@@ -31,13 +31,12 @@ void PageLocker::Drop(os::PageRange range, bool unlock) {
   state_.io.Forget(range);
   while (const auto run = NextRun(state_.table, range, IsHeld)) {
     state_.stats.forgotten += run->count().value();
-    state_.notes.GiveBack(run->count());
     if (unlock) {
       // Marked until it is unlocked, as at an unpin: what the kernel refuses is not forgotten.
       state_.table.SetCount(*run, 0, blocks, LockTable::Mark::kResidual);
       state_.pages_unlocking += run->count().value();
       UnlockRuns(*run, IsResidual);
-      state_.pages_unlocking -= run->count().value();
+      state_.pages_unlocking -= std::min<uint64_t>(state_.pages_unlocking, run->count().value());
     } else {
       state_.table.SetCount(*run, 0, blocks);
     }
@@ -92,7 +91,9 @@ bool PageLocker::Replacing(ByteRange bytes, bool unlock, absl::FunctionRef<bool(
       // addresses next.
       done = call();
       error = errno;
-      if (done) {
+      // madvise(2) over a hole says ENOMEM and has dropped all the rest. A count too few can be seen,
+      // a lock that is not there cannot.
+      if (done || (unlock && error == ENOMEM)) {
         Drop(*range, unlock);
       } else {
         DropHoles(*range);

@@ -3,8 +3,10 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "os/fake_limits.h"
@@ -146,6 +148,17 @@ TEST_F(RoomTest, IsLookedAtAgainAfterTwoMebibytes) {
   EXPECT_LE(limits_.headroom_reads, reads + 1);
 }
 
+// Memory that is unlocked stays where it is: a look is good for 2 MiB, pinned for good or not.
+TEST_F(RoomTest, WhatIsUnlockedGivesNoRoomBack) {
+  SetRoom(64 * kMib);
+  limits_.headroom_reads = 0;
+  for (uint64_t i = 0; i < 12; ++i) {
+    ASSERT_TRUE(Lock(kBig + i * kLeaf / 2, kLeaf / 2).ok());
+    ASSERT_TRUE(Unlock(kBig + i * kLeaf / 2, kLeaf / 2).ok());
+  }
+  EXPECT_GE(limits_.headroom_reads, 6u) << "6 MiB were made resident";
+}
+
 TEST_F(RoomTest, ABadRangeIsTheFirstCause) {
   SetRoom(0);
   fake_.AddMapping(Pages(kBig + 3, 1), Access::kNone);
@@ -204,6 +217,35 @@ TEST_F(PageLockerTest, MaxPagesCountsDistinctPages) {
   EXPECT_EQ(failure_.bytes_needed, fake_.page_size());
   limits_.privileged = true;
   EXPECT_TRUE(Lock(kBegin + 5, 6).ok());
+}
+
+// Limits that let another caller in while they are asked.
+class InterruptedLimits final : public os::Limits {
+ public:
+  explicit InterruptedLimits(std::function<void()> other) : other_(std::move(other)) {}
+  os::ByteLimit Memlock() const override { return {}; }
+  std::optional<uint64_t> Rss() const override { return std::nullopt; }
+  uint64_t LockedBytes() const override { return 0; }
+  bool Privileged() const override { return false; }
+  os::Headroom ReadHeadroom() const override {
+    if (!std::exchange(asked_, true)) other_();
+    return {};
+  }
+
+ private:
+  std::function<void()> other_;
+  mutable bool asked_ = false;
+};
+
+TEST_F(BigRangeTest, TwoCallsThatFitEachForItselfDoNotPassMaxPagesTogether) {
+  locker_.SetMaxPages(3 * kLeaf);
+  Errno other;
+  const InterruptedLimits limits([&] { other = Lock(kBig + 3 * kLeaf, 2 * kLeaf); });
+  PageLocker first(state_, faulty_, limits);
+  Failure failure;
+  EXPECT_TRUE(first.Lock(AddressOf(kBig), 2 * kLeaf * fake_.page_size(), failure).ok());
+  EXPECT_EQ(other, Errno(ENOMEM));
+  EXPECT_EQ(locker_.Stats().pages_locked, 2 * kLeaf);
 }
 
 TEST_F(PageLockerTest, RssIsEnforced) {

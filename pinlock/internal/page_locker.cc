@@ -89,10 +89,13 @@ os::Errno PageLocker::LockUncounted(os::PageRange range, bool some_counted, Fail
     if (const auto hole = FirstHole(range)) return Fail(Cause::kHole, *hole, failure);
   }
   const os::PageCount more = some_counted ? CountUnlocked(range) : range.count();
-  if (const os::Errno error = CheckLimits(range, more, failure); !error.ok()) return error;
+  // From now on they count for others, before the latch is let go: two calls that fit each for itself
+  // must not pass together.
+  const os::PageCount held(state_.table.pages_locked() + state_.pages_pending);
   state_.pages_pending += more.value();
-  const os::Errno error = LockRuns(range, !some_counted, failure);
-  state_.pages_pending -= more.value();
+  os::Errno error = CheckLimits(range, held, more, failure);
+  if (error.ok()) error = LockRuns(range, !some_counted, failure);
+  state_.pages_pending -= std::min(state_.pages_pending, more.value());
   if (!error.ok()) return error;
   // Nested pins of others have gone on meanwhile.
   if (!some_counted || !state_.table.SurveyOf(range).full()) return os::kSuccess;
@@ -114,9 +117,9 @@ os::Errno PageLocker::FindObstacle(os::PageRange range, os::PageCount more, Fail
 }
 
 // The limits that the kernel leaves to us, and its own where many steps would find out late.
-os::Errno PageLocker::CheckLimits(os::PageRange range, os::PageCount more, Failure& failure) {
+os::Errno PageLocker::CheckLimits(os::PageRange range, os::PageCount held, os::PageCount more,
+                                  Failure& failure) {
   const size_t page_size = memory_.page_size();
-  const os::PageCount held(state_.table.pages_locked() + state_.pages_pending);
   const std::optional<uint64_t> rss = limits_.Rss();
   const bool over_pages = state_.pages_max != 0 && (held + more).value() > state_.pages_max;
   const bool over_rss = rss && (held + more).bytes(page_size) > *rss;
@@ -136,10 +139,15 @@ os::Errno PageLocker::CheckLimits(os::PageRange range, os::PageCount more, Failu
 
 // What many steps would find out late: the kernel's own limit, and the room for all of them.
 os::Errno PageLocker::CheckManySteps(os::PageRange range, os::PageCount more, Failure& failure) {
-  if (!memory_.CheckLockLimit(more).ok()) {
+  // Asking is an mlock(2), which waits for the address space.
+  const auto allows = [this](os::PageCount pages) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    const TableRelease release(state_);
+    return memory_.CheckLockLimit(pages).ok();
+  };
+  if (!allows(more)) {
     // Pages that somebody has locked by mlock(2) are charged already.
     const os::PageCount uncharged = CountUncharged(range);
-    if (!memory_.CheckLockLimit(uncharged).ok()) return FindObstacle(range, uncharged, failure);
+    if (!allows(uncharged)) return FindObstacle(range, uncharged, failure);
   }
   os::Errno error;
   {
@@ -281,7 +289,7 @@ os::Errno PageLocker::UnlockClaimed(os::PageRange range, Failure& failure) {
   const uint64_t unlocking = state_.table.pages_residual() - residual_before;
   state_.pages_unlocking += unlocking;
   if (survey.last()) UnlockRuns(range, IsResidual);
-  state_.pages_unlocking -= unlocking;
+  state_.pages_unlocking -= std::min(state_.pages_unlocking, unlocking);
   ++state_.stats.unpins;
   return os::kSuccess;
 }
@@ -299,12 +307,11 @@ os::Errno PageLocker::UnlockLastOfPage(os::PageRange page, Failure& failure) {
     unlocked = memory_.Unlock(page).ok();
     if (!unlocked) mapped = FirstUnmapped(memory_, page) == page.end();
   }
-  --state_.pages_unlocking;
+  state_.pages_unlocking -= std::min<uint64_t>(state_.pages_unlocking, 1);
   if (!mapped) {
     state_.table.SetCount(page, 1, blocks);
     return Fail(Cause::kHole, page.begin(), failure);
   }
-  state_.notes.GiveBack(page.count());
   if (unlocked) state_.table.SetResidual(page, false, blocks);
   ++state_.stats.unpins;
   return os::kSuccess;
@@ -338,7 +345,6 @@ void PageLocker::UnlockUncounted(os::PageRange run) {
     const TableRelease release(state_);
     unlocked = memory_.Unlock(run).ok();
   }
-  state_.notes.GiveBack(run.count());
   if (unlocked && state_.table.pages_residual() == 0) return;
   state_.table.SetResidual(run, !unlocked, blocks);
   if (unlocked) return;
@@ -367,6 +373,8 @@ std::optional<os::PageNumber> PageLocker::FirstHole(os::PageRange range) {
 
 // Tries again to unlock what the kernel refused to unlock before, where nobody else is at work.
 void PageLocker::RetryResidual() {
+  // What an ended thread has left keeps the gate closed, too.
+  if (!state_.io.empty()) state_.io.DropDead(os::IsAlive);
   if (!state_.has_residual()) return;
   os::PageRange rest = state_.table.residual_hull();
   while (const auto run = NextRun(state_.table, rest, IsResidual)) {

@@ -93,8 +93,8 @@ class PageLocker {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   os::Errno FindObstacle(os::PageRange range, os::PageCount more, Failure& failure)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
-  os::Errno CheckLimits(os::PageRange range, os::PageCount more, Failure& failure)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
+  os::Errno CheckLimits(os::PageRange range, os::PageCount held, os::PageCount more,
+                        Failure& failure) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   os::Errno CheckManySteps(os::PageRange range, os::PageCount more, Failure& failure)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   os::PageCount CountUncharged(os::PageRange range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);

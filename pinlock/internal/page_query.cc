@@ -62,6 +62,7 @@ void PageLocker::SetVerify(bool verify) {
 os::Errno PageLocker::IoBegin(uintptr_t address, size_t bytes, Failure& failure) {
   const os::Result<os::PageRange> range = PagesOf({address, bytes}, Operation::kIoBegin, failure);
   if (!range.ok()) return range.error();
+  if (range->empty()) return os::kSuccess;
   const TableHolder holder(state_);
   const Claim claim(state_, memory_, *range);
   if (state_.table.SurveyOf(*range).unlocked()) {
@@ -75,6 +76,7 @@ os::Errno PageLocker::IoBegin(uintptr_t address, size_t bytes, Failure& failure)
 os::Errno PageLocker::IoEnd(uintptr_t address, size_t bytes, Failure& failure) {
   const os::Result<os::PageRange> range = PagesOf({address, bytes}, Operation::kIoEnd, failure);
   if (!range.ok()) return range.error();
+  if (range->empty()) return os::kSuccess;
   const TableHolder holder(state_);
   if (state_.io.End(*range, os::CurrentThread())) return os::kSuccess;
   return Fail(Cause::kNoIo, range->begin(), failure);
@@ -96,6 +98,9 @@ void PageLocker::VerifyLocked(os::PageRange range, const Failure& call) {
       lost = lost + os::PageCount(1);
     }
     if (lost == range.end()) return;  // another thread's doing, and undone
+    // Memory that the kernel accepts without ever locking it (vdso, hugetlbfs) is not lost.
+    const os::PageRange page(lost, os::PageCount(1));
+    if (memory_.Lock(page).ok() && !is_locked(lost)) return;
     mapped = memory_.CheckMapped(os::PageRange(lost, os::PageCount(1))).ok();
   }
   const LockTable::Segment segment =

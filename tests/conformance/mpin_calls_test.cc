@@ -1,5 +1,6 @@
 // mpin(3) and pinlock(7), sentence by sentence: the calls beyond mpin and munpin, on the kernel.
 
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -324,6 +325,15 @@ TEST_F(PinlockVerify, FindsNothingWhereNothingIsWrong) {
     for (int i = 0; i < 3; ++i) ASSERT_EQ(mpin(mapping.page(0), 8 * PageSize()), 0);
     for (int i = 0; i < 3; ++i) ASSERT_EQ(munpin(mapping.page(0), 8 * PageSize()), 0);
     EXPECT_TRUE(KernelEvidence::Of(mapping.all()).Locks({}));
+  });
+}
+
+TEST_F(PinlockVerify, AcceptsMemoryThatIsNeverLocked) {
+  void* vdso = reinterpret_cast<void*>(getauxval(AT_SYSINFO_EHDR));
+  if (vdso == nullptr) GTEST_SKIP() << "no vdso";
+  Verified([vdso] {
+    for (int i = 0; i < 2; ++i) ASSERT_EQ(mpin(vdso, 1), 0) << mpin_error();
+    for (int i = 0; i < 2; ++i) ASSERT_EQ(munpin(vdso, 1), 0) << mpin_error();
   });
 }
 

@@ -131,6 +131,21 @@ TEST(MpinInACgroup, PagesThatAreResidentNeedNoRoom) {
   });
 }
 
+// What is unpinned stays in memory, so pinning one piece after another fills the cgroup as well.
+TEST(MpinInACgroup, UnpinningMakesNoRoom) {
+  InCgroup([](const MemoryCgroup&) {
+    const TestMapping mapping(PagesOf(128 * kMiB));
+    size_t pinned = 0;
+    while (pinned < 128 && mpin(mapping.page(PagesOf(pinned * kMiB)), kMiB) == 0) {
+      ASSERT_EQ(munpin(mapping.page(PagesOf(pinned * kMiB)), kMiB), 0);
+      ++pinned;
+    }
+    EXPECT_EQ(errno, EAGAIN);
+    EXPECT_GT(pinned, 30u);
+    EXPECT_LT(pinned, 64u);
+  });
+}
+
 // The kernel kills rather than swap out what was unlocked a moment ago.
 TEST(MpinInACgroup, SwapSpaceIsNoRoom) {
   const test_support::TemporarySwap swap;

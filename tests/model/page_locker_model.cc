@@ -85,7 +85,7 @@ PageLockerModel::Answers PageLockerModel::IoBeginAnswers(os::PageRange range) co
 }
 
 PageLockerModel::Answers PageLockerModel::IoEndAnswers(os::PageRange range, Thread thread) const {
-  return {io_.contains(IoOf(range, thread)) ? 0 : EINVAL};
+  return {range.empty() || io_.contains(IoOf(range, thread)) ? 0 : EINVAL};
 }
 
 void PageLockerModel::Lock(os::PageRange range) {

@@ -77,8 +77,12 @@ class PageLockerModel {
   void Lock(os::PageRange range);
   void Unlock(os::PageRange range);
   void Refresh(os::PageRange range);
-  void IoBegin(os::PageRange range, Thread thread) { io_.insert(IoOf(range, thread)); }
-  void IoEnd(os::PageRange range, Thread thread) { io_.erase(io_.find(IoOf(range, thread))); }
+  void IoBegin(os::PageRange range, Thread thread) {
+    if (!range.empty()) io_.insert(IoOf(range, thread));
+  }
+  void IoEnd(os::PageRange range, Thread thread) {
+    if (!range.empty()) io_.erase(io_.find(IoOf(range, thread)));
+  }
   // The pages have no counts any more, and what is mapped there is not locked.
   void Drop(os::PageRange range);
   // The same of the holes in the range.

@@ -192,6 +192,17 @@ TEST_F(PinlockUnmap, ContentsThatAreDroppedAreUnpinned) {
   EXPECT_EQ(Locks(), "001100010000");
 }
 
+// Over a hole the kernel says ENOMEM, and has dropped what is not the hole.
+TEST_F(PinlockUnmap, ContentsThatAreDroppedAroundAHoleAreUnpinned) {
+  Application::Unmap(mapping_.page(5), PageSize());
+  constexpr int kDontNeedLocked = 24;
+  EXPECT_EQ(madvise(mapping_.page(4), 3 * PageSize(), kDontNeedLocked), -1);
+  EXPECT_EQ(errno, ENOMEM);
+  ASSERT_TRUE(kInterposed || mpin_forget(mapping_.page(4), 3 * PageSize()) == 0) << mpin_error();
+  EXPECT_EQ(Counts(), "001100010000");
+  EXPECT_EQ(Locks(), "001100010000");
+}
+
 TEST_F(PinlockUnmap, ACallThatFailsChangesNothing) {
   if (!kInterposed) return;  // nobody tells of a call that failed
   EXPECT_EQ(munmap(mapping_.page(2) + 1, PageSize()), -1);
