@@ -160,6 +160,13 @@ PageCount FakeAddressSpace::CountResident(PageRange pages) const {
   return PageCount(static_cast<uint64_t>(count));
 }
 
+PageCount FakeAddressSpace::CountToCopy(PageRange pages) const {
+  const auto count = std::count_if(
+      pages_.lower_bound(pages.begin()), pages_.lower_bound(pages.end()),
+      [](const auto& entry) { return entry.second.resident && entry.second.to_copy; });
+  return PageCount(static_cast<uint64_t>(count));
+}
+
 std::optional<Mapping> FakeAddressSpace::MappingAt(PageNumber page) const {
   auto first = pages_.lower_bound(page);
   if (first == pages_.end()) return std::nullopt;

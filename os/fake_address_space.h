@@ -28,6 +28,7 @@ class FakeAddressSpace {
     Memory::Fork fork = Memory::Fork::kInherit;
     bool locked = false;
     bool resident = false;
+    bool to_copy = false;  // resident, but Lock would make a copy of it
 
     bool past_end() const { return file != 0 && file_page >= pages_in_file; }
   };
@@ -63,6 +64,7 @@ class FakeAddressSpace {
   bool AnyMapped(PageRange pages) const;
   PageCount CountLocked(PageRange pages) const;
   PageCount CountResident(PageRange pages) const;
+  PageCount CountToCopy(PageRange pages) const;
   // Gives each hole under the range one of `free_blocks`. ENOSPC: there were too few, and the holes
   // before that one are filled; ENOMEM: a hole in the address space.
   Errno FillHoles(PageRange pages, uint64_t& free_blocks);

@@ -70,7 +70,10 @@ Errno FakeMemory::Lock(PageRange pages) {
   ++lock_calls_;
   Errno error = CheckLimit(pages.count() - space_.CountLocked(pages));
   if (!error.ok()) return error;
-  error = space_.Change(pages, [](FakeAddressSpace::Page& page) { page.locked = true; });
+  error = space_.Change(pages, [](FakeAddressSpace::Page& page) {
+    page.locked = true;
+    page.to_copy = false;
+  });
   if (!error.ok()) return error;
   return space_.MakeResident(pages).ok() ? kSuccess : Errno(ENOMEM);
 }
@@ -133,6 +136,20 @@ Result<PageCount> FakeMemory::CountPresent(PageRange pages) const {
     return Errno(EINVAL);
   }
   return space_.CountResident(pages);
+}
+
+Result<PageCount> FakeMemory::CountNeedingMemory(PageRange pages) const {
+  if (const Errno error = CheckMapped(pages); !error.ok()) return error;
+  const Result<PageCount> present = CountPresent(pages);
+  if (!present.ok()) return present.error();
+  LatchHolder holder(latch_);
+  return pages.count() - *present + space_.CountToCopy(pages);
+}
+
+void FakeMemory::ShareZeroPage(PageRange pages) {
+  LatchHolder holder(latch_);
+  (void)space_.MakeResident(pages);
+  (void)space_.Change(pages, [](FakeAddressSpace::Page& page) { page.to_copy = true; });
 }
 
 Result<std::optional<Mapping>> FakeMemory::MappingAt(PageNumber page) const {

@@ -56,6 +56,7 @@ class FakeMemory final : public Memory {
   Errno PageOut(PageRange pages) override;
   Result<bool> AllLocked(PageRange pages) const override;
   Result<PageCount> CountPresent(PageRange pages) const override;
+  Result<PageCount> CountNeedingMemory(PageRange pages) const override;
   Result<std::optional<Mapping>> MappingAt(PageNumber page) const override;
   std::optional<uint64_t> FileBytes(const Mapping& mapping) const override;
 
@@ -77,6 +78,9 @@ class FakeMemory final : public Memory {
   void set_free_blocks(uint64_t blocks);
   // Memory pressure: pages of the range that are not locked are no longer resident.
   void Evict(PageRange pages);
+  // The pages are as those that were only read: Lock would need memory for each, though they are
+  // resident. Until Lock.
+  void ShareZeroPage(PageRange pages);
 
   // False where nothing is mapped.
   bool IsLocked(PageNumber page) const;

@@ -42,6 +42,7 @@ class FaultPlan {
     kCheckLimit,
     kAllLocked,
     kCountPresent,
+    kCountNeeding,
     kMappingAt,
     // File
     kRead,

@@ -96,6 +96,11 @@ Result<PageCount> FaultyMemory::CountPresent(PageRange pages) const {
   return memory().CountPresent(pages);
 }
 
+Result<PageCount> FaultyMemory::CountNeedingMemory(PageRange pages) const {
+  if (const Errno error = plan_.Next(Kind::kCountNeeding); !error.ok()) return error;
+  return memory().CountNeedingMemory(pages);
+}
+
 Result<std::optional<Mapping>> FaultyMemory::MappingAt(PageNumber page) const {
   if (const Errno error = plan_.Next(Kind::kMappingAt); !error.ok()) return error;
   return memory().MappingAt(page);

@@ -39,6 +39,7 @@ class FaultyMemory final : public ForwardingMemory {
   Errno PageOut(PageRange pages) override;
   Result<bool> AllLocked(PageRange pages) const override;
   Result<PageCount> CountPresent(PageRange pages) const override;
+  Result<PageCount> CountNeedingMemory(PageRange pages) const override;
   Result<std::optional<Mapping>> MappingAt(PageNumber page) const override;
 
  private:

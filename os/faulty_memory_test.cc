@@ -23,6 +23,7 @@ class FaultyMemoryTest : public ::testing::Test {
         faulty_.CheckLockLimit(PageCount(1)),
         faulty_.Lock(pages_),
         faulty_.CountPresent(pages_).error(),
+        faulty_.CountNeedingMemory(pages_).error(),
         faulty_.MappingAt(page).error(),
         faulty_.Unlock(pages_),
         faulty_.CheckMapped(pages_),
@@ -46,15 +47,16 @@ class FaultyMemoryTest : public ::testing::Test {
 TEST_F(FaultyMemoryTest, PassesEveryCallOn) {
   EXPECT_EQ(faulty_.page_size(), fake_.page_size());
   EXPECT_EQ(CallAll(), kSuccess);
-  EXPECT_EQ(plan_.calls(), 12u);
+  EXPECT_EQ(plan_.calls(), 13u);
   EXPECT_EQ(fake_.lock_calls(), 1u);
   EXPECT_EQ(fake_.unlock_calls(), 1u);
 }
 
 TEST_F(FaultyMemoryTest, EveryKindOfCallCanFail) {
-  for (const Kind kind : {Kind::kMap, Kind::kCommit, Kind::kDecommit, Kind::kUnmap, Kind::kLock,
-                          Kind::kUnlock, Kind::kCheckMapped, Kind::kPopulate, Kind::kPageOut,
-                          Kind::kCheckLimit, Kind::kCountPresent, Kind::kMappingAt}) {
+  for (const Kind kind :
+       {Kind::kMap, Kind::kCommit, Kind::kDecommit, Kind::kUnmap, Kind::kLock, Kind::kUnlock,
+        Kind::kCheckMapped, Kind::kPopulate, Kind::kPageOut, Kind::kCheckLimit, Kind::kCountPresent,
+        Kind::kCountNeeding, Kind::kMappingAt}) {
     fake_.AddMapping(pages_, Memory::Access::kReadWrite);
     plan_.Arm({.error = Errno(EXDEV), .kind = kind});
     const uint64_t before = plan_.calls(kind);

@@ -35,6 +35,9 @@ class ForwardingMemory : public Memory {
   Result<PageCount> CountPresent(PageRange pages) const override {
     return memory_.CountPresent(pages);
   }
+  Result<PageCount> CountNeedingMemory(PageRange pages) const override {
+    return memory_.CountNeedingMemory(pages);
+  }
   Result<std::optional<Mapping>> MappingAt(PageNumber page) const override {
     return memory_.MappingAt(page);
   }

@@ -120,8 +120,8 @@ class KernelMemory final : public Memory {
     return ForEachPart(pages, [this](const Mapping& mapping, PageRange part) {
       if (!mapping.needs_blocks()) return kSuccess;
       const Errno error = AllocateHoles(mapping, part, page_size());
-      // Without a descriptor that can be written: by way of the mapping, which makes pages dirty.
-      return error == Errno(ENOTSUP) ? PopulateForWriting(part) : error;
+      // Where that could not be done: by way of the mapping, which makes pages dirty.
+      return error.ok() || error == Errno(ENOSPC) ? error : PopulateForWriting(part);
     });
   }
 
@@ -144,6 +144,22 @@ class KernelMemory final : public Memory {
 
   Result<PageCount> CountPresent(PageRange pages) const override {
     return CountPresentPages(pages, page_size());
+  }
+
+  // Of a private writable mapping mlock(2) writes to every page.
+  Result<PageCount> CountNeedingMemory(PageRange pages) const override {
+    PageCount needing;
+    const Errno error = ForEachPart(pages, [&](const Mapping& mapping, PageRange part) {
+      if (mapping.huge_pages) return kSuccess;
+      const bool copies = mapping.writable && !mapping.shared;
+      const Result<PageCount> ready =
+          copies ? CountOwnPages(part) : CountPresentPages(part, page_size());
+      if (!ready.ok()) return ready.error();
+      needing += part.count() - std::min(*ready, part.count());
+      return kSuccess;
+    });
+    if (!error.ok()) return error;
+    return needing;
   }
 
   Result<std::optional<Mapping>> MappingAt(PageNumber page) const override {

@@ -330,6 +330,17 @@ TEST_P(MemoryContract, ARangeThatWrapsIsInvalid) {
   EXPECT_EQ(memory().CountPresent(pages).error(), Errno(EINVAL));
 }
 
+TEST_P(MemoryContract, PagesThatAreNotPresentNeedMemory) {
+  const PageRange pages = Map(6);
+  EXPECT_EQ(memory().CountNeedingMemory(pages).value(), PageCount(6));
+  ASSERT_EQ(memory().Lock(Part(pages, 1, 2)), kSuccess);
+  EXPECT_EQ(memory().CountNeedingMemory(pages).value(), PageCount(4));
+  ASSERT_EQ(memory().Unmap(Part(pages, 4, 1)), kSuccess);
+  EXPECT_EQ(memory().CountNeedingMemory(pages).error(), Errno(ENOMEM));
+  EXPECT_EQ(memory().CountNeedingMemory(Part(pages, 0, 0)).value(), PageCount(0));
+  EXPECT_EQ(memory().Unmap(pages), kSuccess);
+}
+
 TEST_P(MemoryContract, CommitMakesReservedPagesUsable) {
   const PageRange pages = Map(4, Access::kNone);
   EXPECT_FALSE(MappingAt(pages.begin()).accessible());

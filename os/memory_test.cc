@@ -72,6 +72,39 @@ TEST(RealMemory, CountPresentFollowsEveryTouch) {
   EXPECT_EQ(memory.Present(), touched - 1);
 }
 
+// What mlock(2) of a private writable mapping will copy needs memory, though it is present.
+TEST(RealMemory, PagesThatALockWouldCopyNeedMemory) {
+  const ScopedPages memory(8);
+  const auto needing = [&] { return RealMemory().CountNeedingMemory(memory.pages())->value(); };
+  EXPECT_EQ(needing(), 8u);
+  ASSERT_EQ(RealMemory().Populate(memory.Part(0, 6)), kSuccess);  // the zero page, six times
+  EXPECT_EQ(memory.Present(), 6u);
+  EXPECT_EQ(needing(), 8u);
+  memory.FirstByte(1) = 1;
+  memory.FirstByte(2) = 1;
+  EXPECT_EQ(needing(), 6u);
+  // Shared with a child, as long as that lives.
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    char byte = 0;
+    (void)!read(ends[0], &byte, 1);
+    _exit(0);
+  }
+  EXPECT_EQ(needing(), 8u);
+  memory.FirstByte(2) = 2;
+  EXPECT_EQ(needing(), 7u);
+  ASSERT_EQ(write(ends[1], "x", 1), 1);
+  ASSERT_EQ(waitpid(child, nullptr, 0), child);
+  EXPECT_EQ(needing(), 6u);
+  ASSERT_EQ(mprotect(memory.data(), 8 * kPage, PROT_READ), 0);
+  EXPECT_EQ(needing(), 2u) << "what may not be written is not copied";
+  close(ends[0]);
+  close(ends[1]);
+}
+
 TEST(RealMemory, MapAlignsAndTheWholeRangeCanBeUsed) {
   for (const uint64_t alignment : {1u, 2u, 64u, 512u, 4096u}) {
     const ScopedPages memory(33, Access::kReadWrite, Fork::kInherit, alignment);

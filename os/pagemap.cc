@@ -71,12 +71,17 @@ std::optional<PageCount> Scan(int pagemap, PageRange pages, size_t page_size) {
   return PageCount(present);
 }
 
-Result<PageCount> Read(int pagemap, PageRange pages) {
+// Bits of an entry.
+constexpr uint64_t kPresent = uint64_t{1} << 63;
+constexpr uint64_t kFileOrShared = uint64_t{1} << 61;
+constexpr uint64_t kMappedOnce = uint64_t{1} << 56;
+
+// How many entries have all the bits of `value` among those of `mask`, and none of the others.
+Result<PageCount> Read(int pagemap, PageRange pages, uint64_t mask, uint64_t value) {
   const std::unique_ptr<File> file = BorrowFile(pagemap);
   if (file == nullptr) return Errno(ENOMEM);
-  constexpr uint64_t kPresent = uint64_t{1} << 63;
   std::array<uint64_t, 1024> entries;
-  uint64_t present = 0;
+  uint64_t count = 0;
   for (PageNumber page = pages.begin(); page < pages.end();) {
     const uint64_t wanted = std::min<uint64_t>(entries.size(), (pages.end() - page).value());
     const std::span<uint64_t> part = std::span(entries).first(wanted);
@@ -84,11 +89,18 @@ Result<PageCount> Read(int pagemap, PageRange pages) {
         file->ReadAt(std::as_writable_bytes(part), page.value() * sizeof(uint64_t));
     if (!bytes.ok()) return bytes.error();
     if (*bytes != part.size_bytes()) return Errno(EINVAL);  // beyond the address space
-    present += static_cast<uint64_t>(std::count_if(
-        part.begin(), part.end(), [](uint64_t entry) { return (entry & kPresent) != 0; }));
+    count += static_cast<uint64_t>(std::count_if(
+        part.begin(), part.end(), [&](uint64_t entry) { return (entry & mask) == value; }));
     page = page + PageCount(wanted);
   }
-  return PageCount(present);
+  return PageCount(count);
+}
+
+Result<PageCount> Read(PageRange pages, uint64_t mask, uint64_t value) {
+  if (pages.empty()) return PageCount(0);
+  const OwnedDescriptor pagemap = OpenPagemap();
+  if (pagemap.get() < 0) return Errno::Last();
+  return Read(pagemap.get(), pages, mask, value);
 }
 
 }  // namespace
@@ -100,13 +112,13 @@ Result<PageCount> CountPresentPages(PageRange pages, size_t page_size) {
   if (const std::optional<PageCount> present = Scan(pagemap.get(), pages, page_size)) {
     return *present;
   }
-  return Read(pagemap.get(), pages);
+  return Read(pagemap.get(), pages, kPresent, kPresent);
 }
 
-Result<PageCount> CountPresentEntries(PageRange pages) {
-  const OwnedDescriptor pagemap = OpenPagemap();
-  if (pagemap.get() < 0) return Errno::Last();
-  return Read(pagemap.get(), pages);
+Result<PageCount> CountPresentEntries(PageRange pages) { return Read(pages, kPresent, kPresent); }
+
+Result<PageCount> CountOwnPages(PageRange pages) {
+  return Read(pages, kPresent | kFileOrShared | kMappedOnce, kPresent | kMappedOnce);
 }
 
 }  // namespace os

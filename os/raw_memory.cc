@@ -4,6 +4,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 #ifdef __has_feature
 #define OS_HAS_FEATURE(feature) __has_feature(feature)
 #else
@@ -23,6 +25,8 @@ constexpr bool kByTheLibrary = false;
 // Newer than the headers of Debian 12.
 constexpr int kDontUnmap = 4;
 constexpr int kDontNeedLocked = 24;
+constexpr int kPopulateRead = 22;
+constexpr int kPopulateWrite = 23;
 
 void* AsPointer(long result) { return reinterpret_cast<void*>(result); }
 
@@ -54,6 +58,18 @@ bool ReplacesMappings(int flags) {
 }
 
 bool HasNewAddress(int flags) { return (flags & (MREMAP_FIXED | kDontUnmap)) != 0; }
+
+int WithoutPopulating(int flags) { return flags & ~MAP_POPULATE; }
+
+void PopulateIfAsked(void* address, size_t bytes, int protection, int flags) {
+  if ((flags & MAP_POPULATE) == 0 || (flags & MAP_NONBLOCK) != 0) return;
+  const bool copies = (protection & PROT_WRITE) != 0 && (flags & MAP_TYPE) == MAP_PRIVATE;
+  const int saved = errno;
+  (void)RawMadvise(address, bytes, copies ? kPopulateWrite : kPopulateRead);
+  errno = saved;
+}
+
+bool ReplacesWhereItMoves(int flags) { return (flags & MREMAP_FIXED) != 0; }
 
 bool DropsLockedPages(int advice) { return advice == kDontNeedLocked; }
 

@@ -25,6 +25,12 @@ inline void* const kMmapFailed = reinterpret_cast<void*>(~uintptr_t{0});
 bool ReplacesMappings(int flags);
 // Whether an mremap(2) with these flags is given a new address (MREMAP_FIXED, MREMAP_DONTUNMAP).
 bool HasNewAddress(int flags);
+// Whether an mremap(2) with these flags unmaps what is at the new address (MREMAP_FIXED).
+bool ReplacesWhereItMoves(int flags);
+// What mmap(2) does with MAP_POPULATE, in two parts: flags without it, and the reading in, as far as
+// that goes; nothing where the flags do not ask for it. The second takes Linux 5.14.
+int WithoutPopulating(int flags);
+void PopulateIfAsked(void* address, size_t bytes, int protection, int flags);
 // Whether a madvise(2) takes locked pages away (MADV_DONTNEED_LOCKED).
 bool DropsLockedPages(int advice);
 

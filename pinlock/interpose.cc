@@ -38,15 +38,18 @@ int munmap(void* address, size_t bytes) noexcept {
 
 void* mmap64(void* address, size_t bytes, int protection, int flags, int descriptor,
              int64_t offset) noexcept {
-  const auto map = [&] {
-    return os::RawMmap(address, bytes, protection, flags, descriptor, offset);
+  const auto map = [&](int with) {
+    return os::RawMmap(address, bytes, protection, with, descriptor, offset);
   };
-  if (!os::ReplacesMappings(flags)) return map();
+  if (!os::ReplacesMappings(flags)) return map(flags);
   std::optional<PageLocker> locker = ProcessLockerInUse();
-  if (!locker) return map();
+  if (!locker) return map(flags);
   void* mapped = os::kMmapFailed;
-  const auto call = [&] { return (mapped = map()) != os::kMmapFailed; };
-  return locker->Replacing(RangeOf(address, bytes), false, call) ? mapped : os::kMmapFailed;
+  // Other threads' first pins wait for this call, so it reads nothing in.
+  const auto call = [&] { return (mapped = map(os::WithoutPopulating(flags))) != os::kMmapFailed; };
+  if (!locker->Replacing(RangeOf(address, bytes), false, call)) return os::kMmapFailed;
+  os::PopulateIfAsked(mapped, bytes, protection, flags);
+  return mapped;
 }
 
 void* mmap(void* address, size_t bytes, int protection, int flags, int descriptor,
@@ -66,7 +69,9 @@ void* mremap(void* address, size_t bytes, size_t new_bytes, int flags, ...) noex
     void* moved = remap();
     return moved == os::kMmapFailed ? 0 : reinterpret_cast<uintptr_t>(moved);
   };
-  const uintptr_t moved = locker->Remapping(RangeOf(address, bytes), new_bytes, call);
+  std::optional<uintptr_t> place;
+  if (os::ReplacesWhereItMoves(flags)) place = reinterpret_cast<uintptr_t>(new_address);
+  const uintptr_t moved = locker->Remapping(RangeOf(address, bytes), new_bytes, place, call);
   return moved == 0 ? os::kMmapFailed : reinterpret_cast<void*>(moved);
 }
 

@@ -9,6 +9,10 @@ namespace {
 // Up to so many pages it is cheaper to see how much room there is than to see who is resident.
 constexpr os::PageCount kFewPages(16);
 
+// Room beyond the pages themselves from which on it is ample: some threads cannot fault in so much
+// before what was seen is old.
+constexpr uint64_t kAmpleBytes = uint64_t{256} << 20;
+
 }  // namespace
 
 uint64_t ReserveOf(const os::Headroom& headroom) {
@@ -21,13 +25,19 @@ uint64_t ReserveOf(const os::Headroom& headroom) {
 }
 
 bool AdmissionNotes::TakeRoom(os::PageCount pages, Time now) {
-  if (room_ < pages || IsRoomOld(now)) return false;
+  if (room_ < pages || SupplyAt(now) == Supply::kUnknown) return false;
   room_ -= pages;
   return true;
 }
 
-void AdmissionNotes::SetRoom(os::PageCount pages, Time now) {
-  room_ = std::min(pages, kRoomMax);
+Supply AdmissionNotes::SupplyAt(Time now) const {
+  return now - room_seen_ > kLifetime ? Supply::kUnknown : supply_;
+}
+
+void AdmissionNotes::SetRoom(const Room& room, Time now) {
+  if (room.supply == Supply::kUnknown) return;
+  room_ = std::min(room.pages, kRoomMax);
+  supply_ = room.supply;
   room_seen_ = now;
 }
 
@@ -38,10 +48,15 @@ bool AdmissionNotes::AreKnownPlain(os::PageRange pages, Time now) const {
   });
 }
 
-void AdmissionNotes::SetPlain(os::PageRange pages, Time now) {
-  if (pages.empty()) return;
+void AdmissionNotes::SetPlain(os::PageRange pages, Time now, uint64_t epoch) {
+  if (pages.empty() || epoch != plain_epoch_) return;
   plain_[next_plain_] = {pages, now};
   next_plain_ = (next_plain_ + 1) % plain_.size();
+}
+
+void AdmissionNotes::ForgetPlain() {
+  plain_ = {};
+  ++plain_epoch_;
 }
 
 os::Errno Admission::ReserveBlocks(os::PageRange pages, os::PageRange& plain) {
@@ -64,33 +79,44 @@ os::Errno Admission::ReserveBlocks(os::PageRange pages, os::PageRange& plain) {
   return memory_.ReserveBlocks(pages);
 }
 
-os::Errno Admission::CheckRoom(os::PageRange pages, bool look, os::PageCount& room,
-                               Failure& failure) {
+// How many of the pages have to be found room for. Where there is ample room it does no harm to
+// overlook that some of those that are resident will be copied.
+os::PageCount Admission::CountNeeding(os::PageRange pages, Supply supply) const {
+  if (supply != Supply::kAmple) {
+    const os::Result<os::PageCount> needing = memory_.CountNeedingMemory(pages);
+    return needing.ok() ? *needing : pages.count();
+  }
+  const os::Result<os::PageCount> present = memory_.CountPresent(pages);
+  return present.ok() ? pages.count() - std::min(*present, pages.count()) : pages.count();
+}
+
+os::Errno Admission::CheckRoom(os::PageRange pages, Supply supply, Room& room, Failure& failure) {
   const size_t page_size = memory_.page_size();
-  room = os::PageCount(0);
-  std::optional<os::PageCount> absent;
-  const auto count_absent = [&] {
-    const os::Result<os::PageCount> present = memory_.CountPresent(pages);
-    absent = present.ok() ? pages.count() - std::min(*present, pages.count()) : pages.count();
-  };
-  if (pages.count() > kFewPages) {
-    count_absent();
-    if (*absent == os::PageCount(0) && !look) return os::kSuccess;
+  room = Room();
+  std::optional<os::PageCount> needed;
+  if (pages.count() > kFewPages && supply != Supply::kUnknown) {
+    needed = CountNeeding(pages, supply);
+    if (*needed == os::PageCount(0)) return os::kSuccess;
   }
   const os::Headroom headroom = limits_.ReadHeadroom();
-  if (headroom.bound == os::Headroom::Bound::kNone) {
-    room = AdmissionNotes::kRoomMax;
-    return os::kSuccess;
-  }
   const uint64_t reserve = ReserveOf(headroom);
   const uint64_t usable = headroom.bytes > reserve ? headroom.bytes - reserve : 0;
-  if (absent.value_or(pages.count()).bytes(page_size) > usable && !absent) count_absent();
-  const os::PageCount needed = absent.value_or(pages.count());
-  if (needed.bytes(page_size) <= usable) {
+  const bool unbounded = headroom.bound == os::Headroom::Bound::kNone;
+  const uint64_t bytes = pages.bytes(page_size);
+  if (unbounded || (usable >= kAmpleBytes && usable - kAmpleBytes >= bytes)) {
+    room = {Supply::kAmple, AdmissionNotes::kRoomMax};
+    return os::kSuccess;
+  }
+  if (bytes <= usable && pages.count() <= kFewPages) {
+    needed = pages.count();
+  } else if (!needed || supply == Supply::kAmple) {
+    needed = CountNeeding(pages, Supply::kScarce);
+  }
+  if (needed->bytes(page_size) <= usable) {
     // What is looked at now is good for 2 MiB, these pages among them.
     const os::PageCount good_for =
         std::min(os::PageCount(usable / page_size), AdmissionNotes::kRoomMax);
-    room = good_for - std::min(good_for, needed);
+    room = {Supply::kScarce, good_for - std::min(good_for, *needed)};
     return os::kSuccess;
   }
   failure.cause = Cause::kNoHeadroom;

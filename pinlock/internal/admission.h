@@ -6,8 +6,11 @@
 // the pages that are not resident, and whether a shared, writable file mapping has its blocks.
 //
 // Both questions cost more than locking a page, so their answers are kept for a while
-// (AdmissionNotes): room for 2 MiB at most and for 10 ms, the kind of a mapping for 10 ms. What is
-// already resident needs no room, and what was unlocked since gives its room back.
+// (AdmissionNotes): room for 2 MiB at most and for 10 ms, the kind of a mapping for 10 ms.
+//
+// What is resident needs no room, unless locking makes a copy of it: the zero page under memory that
+// was only read, pages shared with a child, private pages of a file. To tell which costs more than
+// to count who is resident, so it is told only where room is scarce.
 
 #ifndef PINLOCK_INTERNAL_ADMISSION_H_
 #define PINLOCK_INTERNAL_ADMISSION_H_
@@ -24,6 +27,19 @@
 
 namespace pinlock::internal {
 
+// How much room there is, as far as somebody knows.
+enum class Supply {
+  kUnknown,  // nobody has looked for a while
+  kScarce,
+  kAmple,  // more than is locked before somebody looks again
+};
+
+// What a look has found.
+struct Room {
+  Supply supply = Supply::kUnknown;  // unknown: nobody had to look
+  os::PageCount pages;               // left beyond those that were asked for
+};
+
 // What is known at the moment. Plain data; zero bytes know nothing. The owner guards it.
 class AdmissionNotes {
  public:
@@ -33,16 +49,17 @@ class AdmissionNotes {
 
   // Takes room for the pages. False: not so much is known to be there.
   bool TakeRoom(os::PageCount pages, Time now);
-  // Whether it is long ago that somebody looked how much room there is.
-  bool IsRoomOld(Time now) const { return now - room_seen_ > kLifetime; }
-  // Room that was found to be there.
-  void SetRoom(os::PageCount pages, Time now);
+  Supply SupplyAt(Time now) const;
+  // What was found to be there.
+  void SetRoom(const Room& room, Time now);
 
   // Whether the pages are known to need no blocks of a file.
   bool AreKnownPlain(os::PageRange pages, Time now) const;
-  void SetPlain(os::PageRange pages, Time now);
+  // Ignored where mappings may have changed since `plain_epoch` was that.
+  void SetPlain(os::PageRange pages, Time now, uint64_t epoch);
+  uint64_t plain_epoch() const { return plain_epoch_; }
   // Mappings may have changed.
-  void ForgetPlain() { plain_ = {}; }
+  void ForgetPlain();
 
  private:
   struct Plain {
@@ -51,7 +68,9 @@ class AdmissionNotes {
   };
 
   os::PageCount room_;
+  Supply supply_ = Supply::kUnknown;
   Time room_seen_;
+  uint64_t plain_epoch_ = 0;
   std::array<Plain, 4> plain_ = {};
   size_t next_plain_ = 0;  // to be replaced
 };
@@ -73,12 +92,14 @@ class Admission {
   // hole, which the lock will find too.
   os::Errno ReserveBlocks(os::PageRange pages, os::PageRange& plain);
 
-  // Whether there is room for those of the pages that are not resident; `room` is then what is left
-  // beyond them, or 0 where nobody had to look. With `look`, somebody looks. EAGAIN: there is not;
-  // `failure` gets the numbers.
-  os::Errno CheckRoom(os::PageRange pages, bool look, os::PageCount& room, Failure& failure);
+  // Whether there is room for those of the pages that need memory. With an unknown supply somebody
+  // looks how much there is; `room` is then what was seen. EAGAIN: there is not enough; `failure`
+  // gets the numbers.
+  os::Errno CheckRoom(os::PageRange pages, Supply supply, Room& room, Failure& failure);
 
  private:
+  os::PageCount CountNeeding(os::PageRange pages, Supply supply) const;
+
   os::Memory& memory_;
   const os::Limits& limits_;
 };

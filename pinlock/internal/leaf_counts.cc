@@ -4,6 +4,8 @@
 #include <cstring>
 #include <thread>
 
+#include "os/pause.h"
+
 namespace pinlock::internal {
 namespace {
 
@@ -103,12 +105,14 @@ bool LeafCounts::TryLatch() {
 }
 
 void LeafCounts::AwaitFree() const {
-  constexpr int kSpins = 100;
+  constexpr int kSpins = 100, kYields = 20;
   for (int spins = 0; latch.load(std::memory_order_seq_cst) != 0; ++spins) {
     if (spins < kSpins) {
       Pause();
-    } else {
+    } else if (spins < kSpins + kYields) {
       std::this_thread::yield();  // its holder is not running
+    } else {
+      os::Pause();  // and a thread of lower priority would not be let run by yielding
     }
   }
 }

@@ -52,6 +52,12 @@ os::PageRange After(os::PageRange range, uint64_t pages) {
   return os::PageRange(range.begin() + os::PageCount(pages), range.end());
 }
 
+// The least range that covers both.
+os::PageRange Hull(os::PageRange a, os::PageRange b) {
+  if (a.empty()) return b;
+  return os::PageRange(std::min(a.begin(), b.begin()), std::max(a.end(), b.end()));
+}
+
 [[noreturn]] void Die(const char* why) {
   std::fprintf(stderr, "LockTable: %s\n", why);
   std::abort();
@@ -219,6 +225,7 @@ os::Errno LockTable::Prepare(os::PageRange range, BlockSource& blocks) {
       counts->held = UniformState(slot) == 0 ? 0 : kPagesPerLeaf;
       std::fill_n(counts->states, kPagesPerLeaf, UniformState(slot));
       entry->store(SlotOf(counts), std::memory_order_release);
+      if (counts->held == 0) NoteEmpty(part.leaf);
     }
     range = After(range, part.pages());
   }
@@ -240,19 +247,36 @@ void LockTable::Join(Entry& slot, BlockSource& blocks) {
   if (AllEqual(CountsOf(slot.load(std::memory_order_relaxed))->states)) FreeCounts(slot, blocks);
 }
 
+void LockTable::NoteEmpty(uint64_t leaf) {
+  const os::PageRange pages(os::PageNumber(leaf * kPagesPerLeaf), os::PageCount(kPagesPerLeaf));
+  empty_hull_ = Hull(empty_hull_, pages);
+}
+
 void LockTable::Tidy(os::PageRange range, BlockSource& blocks,
                      absl::FunctionRef<bool(os::PageRange)> in_use) {
-  if (range.empty()) return;
-  for (const os::PageNumber page : {range.begin(), os::PageNumber(range.end().value() - 1)}) {
-    const uint64_t leaf = page.value() / kPagesPerLeaf;
-    if (leaf == emptied_leaf_ || !IsEmptyWithCounts(leaf)) continue;
+  os::PageRange rest = range.Intersection(empty_hull_);
+  if (rest.begin() == empty_hull_.begin()) {
+    empty_hull_ = os::PageRange(rest.end(), empty_hull_.end());
+  } else if (rest.end() == empty_hull_.end()) {
+    empty_hull_ = os::PageRange(empty_hull_.begin(), rest.begin());
+  }
+  while (!rest.empty()) {
+    const LeafPart part = FirstPart(rest);
+    uint64_t absent_leaves = 1;
+    const bool absent = FindSlot(part.leaf, absent_leaves) == nullptr;
+    rest = After(rest, absent ? std::min(absent_leaves * kPagesPerLeaf, rest.count().value())
+                              : part.pages());
+    if (absent || part.leaf == emptied_leaf_ || !IsEmptyWithCounts(part.leaf)) continue;
     const os::PageRange previous(os::PageNumber(emptied_leaf_ * kPagesPerLeaf),
                                  os::PageCount(kPagesPerLeaf));
-    uint64_t absent_leaves = 0;
-    if (IsEmptyWithCounts(emptied_leaf_) && !in_use(previous)) {
-      FreeCounts(*FindSlot(emptied_leaf_, absent_leaves), blocks);
+    if (IsEmptyWithCounts(emptied_leaf_)) {
+      if (in_use(previous)) {
+        NoteEmpty(emptied_leaf_);  // it is for who uses it
+      } else {
+        FreeCounts(*FindSlot(emptied_leaf_, absent_leaves), blocks);
+      }
     }
-    emptied_leaf_ = leaf;
+    emptied_leaf_ = part.leaf;
   }
 }
 
@@ -310,6 +334,7 @@ void LockTable::Apply(os::PageRange range, BlockSource& blocks, NestedChange nes
         Account(before, after, 1);
       }
       CountsOf(slot)->held = held;
+      if (held == 0) NoteEmpty(part.leaf);
     }
     if (part.whole()) Join(entry, blocks);
     range = After(range, part.pages());
@@ -330,10 +355,7 @@ void LockTable::Decrement(os::PageRange range, BlockSource& blocks) {
 }
 
 void LockTable::CoverResidual(os::PageRange range) {
-  if (pages_residual_ == 0 || range.empty()) return;
-  if (residual_hull_.empty()) residual_hull_ = range;
-  residual_hull_ = os::PageRange(std::min(residual_hull_.begin(), range.begin()),
-                                 std::max(residual_hull_.end(), range.end()));
+  if (pages_residual_ > 0 && !range.empty()) residual_hull_ = Hull(residual_hull_, range);
 }
 
 void LockTable::SetResidual(os::PageRange range, bool residual, BlockSource& blocks) {

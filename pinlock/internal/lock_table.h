@@ -112,9 +112,9 @@ class LockTable {
   enum class Mark { kNone, kResidual };
   void SetCount(os::PageRange range, uint16_t count, BlockSource& blocks, Mark mark = Mark::kNone);
 
-  // For who is done with the pages of a range: where nothing is held any more in its first or last
-  // leaf, that leaf's counts are to be taken away. They stay until another leaf gets empty, as the
-  // same page is often pinned and unpinned again and again; and while it is `in_use`, because
+  // For who is done with the pages of a range, in whole leaves: where a leaf has counts and nothing
+  // is held in it any more, they are to be taken away. They stay until another leaf gets empty, as
+  // the same page is often pinned and unpinned again and again; and while it is `in_use`, because
   // somebody has prepared it.
   void Tidy(os::PageRange range, BlockSource& blocks,
             absl::FunctionRef<bool(os::PageRange)> in_use);
@@ -155,6 +155,7 @@ class LockTable {
   bool IsEmptyWithCounts(uint64_t leaf) const;
   void FreeCounts(Entry& slot, BlockSource& blocks);
   void CoverResidual(os::PageRange range);
+  void NoteEmpty(uint64_t leaf);
   void Account(PageState before, PageState after, uint64_t pages);
   template <typename Visit>
   static void ForEachCounts(const Node* node, int level, Visit visit);
@@ -166,6 +167,7 @@ class LockTable {
   uint64_t pages_residual_ = 0;
   os::PageRange residual_hull_;
   uint64_t emptied_leaf_ = 0;    // the last one that Tidy found to be empty
+  os::PageRange empty_hull_;     // leaves that have counts and hold nothing lie in here, and others
   NestedChanges freed_changes_;  // made in leaves that have no LeafCounts any more
 };
 

@@ -261,6 +261,18 @@ TEST(LockTable, OfTheLeavesWhereNothingIsLockedOnlyTheLastKeepsItsCounts) {
   EXPECT_EQ(table.PagesIn(kEverything, {}), LockTable::kPageNumbers);
 }
 
+TEST(LockTable, LeavesThatAreEmptiedTogetherLoseTheirCounts) {
+  Table table;
+  for (uint64_t leaf = 4; leaf < 2000; leaf += 4) table.Increment(Pages(leaf * kLeaf + 7, 3));
+  EXPECT_EQ(table.blocks().counts(), 499u);
+  for (uint64_t leaf = 4; leaf < 2000; leaf += 4) table.SetCount(Pages(leaf * kLeaf + 7, 3));
+  const auto nobody = [](os::PageRange) { return false; };
+  table.table().Tidy(Pages(400 * kLeaf, 1000 * kLeaf), table.blocks(), nobody);
+  EXPECT_EQ(table.blocks().counts(), 250u);
+  table.table().Tidy(Pages(0, 2000 * kLeaf), table.blocks(), nobody);
+  EXPECT_EQ(table.blocks().counts(), 1u);
+}
+
 // Whoever has prepared a leaf finds it prepared, whichever leaf gets empty meanwhile.
 TEST(LockTable, AnEmptyLeafThatIsInUseKeepsItsCounts) {
   Table table;

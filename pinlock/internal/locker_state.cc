@@ -16,9 +16,7 @@ os::PageRange LeavesOf(os::PageRange pages) {
 Claim::Claim(LockerState& state, os::Memory& memory, os::PageRange pages, os::PageRange more)
     : state_(state), memory_(memory), leaves_(LeavesOf(pages)), more_leaves_(LeavesOf(more)) {
   while (state.claims != nullptr && (IsClaimed(state, leaves_) || IsClaimed(state, more_leaves_))) {
-    state.OpenGate();
-    state.claims_changed.Wait(state.latch);
-    state.gate.Close();
+    Await(state);
   }
   next_ = state.claims;
   state.claims = this;
@@ -35,6 +33,20 @@ Claim::~Claim() {
   state_.table.Tidy(leaves_, blocks, in_use);
   state_.table.Tidy(more_leaves_, blocks, in_use);
   state_.claims_changed.NotifyAll();
+}
+
+void Claim::Await(LockerState& state) {
+  state.OpenGate();
+  state.claims_changed.Wait(state.latch);
+  state.gate.Close();
+}
+
+bool Claim::IsContended(os::PageRange pages) const {
+  const os::PageRange leaves = LeavesOf(pages);
+  for (const Claim* claim = state_.claims; claim != nullptr; claim = claim->next_) {
+    if (claim != this && claim->Touches(leaves)) return true;
+  }
+  return false;
 }
 
 bool Claim::Touches(os::PageRange leaves) const {

@@ -20,6 +20,7 @@
 #include "os/page_range.h"
 #include "pinlock/internal/admission.h"
 #include "pinlock/internal/gate.h"
+#include "pinlock/internal/inside.h"
 #include "pinlock/internal/io_ranges.h"
 #include "pinlock/internal/lock_table.h"
 #include "pinlock/internal/table_blocks.h"
@@ -54,8 +55,11 @@ struct LockerState {
   uint64_t pages_pending ABSL_GUARDED_BY(latch) = 0;  // being locked, not counted yet
   // Pages at 0 that somebody is unlocking: marked residual until that is done.
   uint64_t pages_unlocking ABSL_GUARDED_BY(latch) = 0;
-  uint64_t pages_max ABSL_GUARDED_BY(latch) = 0;  // PLOCK_MAX; 0 is none
-  bool verify ABSL_GUARDED_BY(latch) = false;     // PINLOCK_VERIFY
+  os::PageNumber next_retry ABSL_GUARDED_BY(latch);  // where to go on with residual pages
+  uint64_t pages_max ABSL_GUARDED_BY(latch) = 0;     // PLOCK_MAX; 0 is none
+  bool verify ABSL_GUARDED_BY(latch) = false;        // PINLOCK_VERIFY
+  // Somebody moves memory to where the kernel chooses (page_changes.cc).
+  bool moving ABSL_GUARDED_BY(latch) = false;
 
   // What a nested pin may use without the latch (lock_table.h).
   LockTable& shared_table() ABSL_NO_THREAD_SAFETY_ANALYSIS { return table; }
@@ -65,7 +69,7 @@ struct LockerState {
   }
   // Opens the gate unless every call has to come by.
   void OpenGate() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch) {
-    if (!verify && io.empty() && !has_residual()) gate.Open();
+    if (!verify && !moving && io.empty() && !has_residual()) gate.Open();
   }
 };
 
@@ -85,6 +89,7 @@ class ABSL_SCOPED_LOCKABLE TableHolder {
   TableHolder& operator=(const TableHolder&) = delete;
 
  private:
+  const ScopedInside inside_;
   LockerState& state_;
 };
 
@@ -107,8 +112,9 @@ class ABSL_SCOPED_LOCKABLE TableRelease {
 };
 
 // Keeps others from the leaves of one or two ranges for a scope. Made and ended with the latch
-// held. At its end leaves that have become empty are given up. Waits where somebody else has a claim on one of them: for the end of one call. Nobody who
-// has a claim waits for another.
+// held. Waits where somebody else has a claim on one of them, for the end of one call; nobody who
+// has a claim waits for another, but for one at a time who moves memory (page_changes.cc). At its
+// end, leaves that have become empty are given up.
 class Claim {
  public:
   Claim(LockerState& state, os::Memory& memory, os::PageRange pages, os::PageRange more = {})
@@ -117,9 +123,13 @@ class Claim {
   Claim(const Claim&) = delete;
   Claim& operator=(const Claim&) = delete;
 
-  // Whether somebody has a claim on a leaf of the pages.
+  // Whether somebody else has a claim on a leaf of the pages.
+  bool IsContended(os::PageRange pages) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
+  // Whether somebody has one.
   static bool IsClaimed(const LockerState& state, os::PageRange pages)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.latch);
+  // Waits until a claim ends, or a move; the latch is not held meanwhile.
+  static void Await(LockerState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.latch);
 
  private:
   bool Touches(os::PageRange leaves) const;

@@ -99,6 +99,38 @@ TEST_F(RoomTest, PagesThatAreResidentNeedNone) {
   EXPECT_EQ(Lock(kBig, 105), Errno(EAGAIN));
 }
 
+TEST_F(RoomTest, PagesThatAreResidentButWillBeCopiedNeedIt) {
+  SetRoom(20 * fake_.page_size());
+  fake_.ShareZeroPage(Pages(kBig, 100));
+  EXPECT_EQ(Lock(kBig, 100), Errno(EAGAIN));
+  EXPECT_EQ(Lock(kBig, 30), Errno(EAGAIN)) << "it is known to be scarce";
+  EXPECT_EQ(fake_.lock_calls(), 0u);
+  EXPECT_TRUE(Lock(kBig, 8).ok());
+}
+
+TEST_F(RoomTest, CopiesAreMadeWithoutCountingThemWhereItIsAmple) {
+  SetRoom(0);
+  limits_.headroom.limit_bytes = 1024 * kMib;
+  limits_.headroom.bytes = 512 * kMib;
+  fake_.ShareZeroPage(Pages(kBig, 100));
+  Fail(Kind::kCountNeeding, EACCES);
+  EXPECT_TRUE(Lock(kBig, 100).ok());
+  EXPECT_EQ(plan_.calls(Kind::kCountNeeding), 0u);
+}
+
+TEST_F(RoomTest, RefreshingWithoutItIsEagainAndTheCountsStay) {
+  SetRoom(100 * fake_.page_size());
+  ASSERT_TRUE(Lock(kBig, 100).ok());
+  fake_.ShareZeroPage(Pages(kBig, 100));
+  SetRoom(99 * fake_.page_size());
+  EXPECT_EQ(locker_.Refresh(AddressOf(kBig), 100 * fake_.page_size(), failure_), Errno(EAGAIN));
+  EXPECT_EQ(failure_.cause, Cause::kNoHeadroom);
+  EXPECT_EQ(failure_.bytes_needed, 100 * fake_.page_size());
+  EXPECT_EQ(CountAt(kBig + 50), 1);
+  SetRoom(100 * fake_.page_size());
+  EXPECT_TRUE(locker_.Refresh(AddressOf(kBig), 100 * fake_.page_size(), failure_).ok());
+}
+
 TEST_F(RoomTest, WithoutItForAllStepsNoneIsTried) {
   SetRoom(5 * kMib);
   EXPECT_EQ(Lock(kBig, 3 * kLeaf), Errno(EAGAIN));

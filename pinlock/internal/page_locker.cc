@@ -152,8 +152,8 @@ os::Errno PageLocker::CheckManySteps(os::PageRange range, os::PageCount more, Fa
   os::Errno error;
   {
     const TableRelease release(state_);
-    os::PageCount room;
-    error = Admission(memory_, limits_).CheckRoom(range, false, room, failure);
+    Room room;
+    error = Admission(memory_, limits_).CheckRoom(range, Supply::kUnknown, room, failure);
   }
   if (error.ok()) return error;
   const os::Errno obstacle = FindObstacle(range, more, failure);
@@ -201,20 +201,26 @@ os::Errno PageLocker::LockRuns(os::PageRange range, bool whole, Failure& failure
       }
       // The kernel leaves the failed step half done, so that one is undone too.
       UnlockRuns(os::PageRange(range.begin(), touched ? step.end() : step.begin()), IsUnlocked);
-      ++state_.stats.failures;
-      const os::PageCount unlocked = CountUnlocked(range);
-      const TableRelease release(state_);
-      failure.bytes_needed = unlocked.bytes(memory_.page_size());
-      if (failure.cause == Cause::kNone) {
-        Diagnose(memory_, limits_, range, unlocked, error, failure);
-      } else {
-        // It was refused before the kernel could say what else is wrong.
-        (void)DiagnoseBeforehand(memory_, limits_, range, unlocked, failure);
-      }
-      return failure.error;
+      return Explain(range, CountUnlocked(range), error, failure);
     }
   }
   return os::kSuccess;
+}
+
+// Finds out why `more` pages of the range could not be locked, after a LockStep that failed with
+// the error.
+os::Errno PageLocker::Explain(os::PageRange range, os::PageCount more, os::Errno error,
+                              Failure& failure) {
+  ++state_.stats.failures;
+  const TableRelease release(state_);
+  failure.bytes_needed = more.bytes(memory_.page_size());
+  if (failure.cause == Cause::kNone) {
+    Diagnose(memory_, limits_, range, more, error, failure);
+  } else {
+    // It was refused before the kernel could say what else is wrong.
+    (void)DiagnoseBeforehand(memory_, limits_, range, more, failure);
+  }
+  return failure.error;
 }
 
 // Locks at most 2 MiB. `touched`: the kernel was asked to lock. `failure` is filled in where it is
@@ -222,17 +228,20 @@ os::Errno PageLocker::LockRuns(os::PageRange range, bool whole, Failure& failure
 os::Errno PageLocker::LockStep(os::PageRange step, bool& touched, Failure& failure) {
   const os::CoarseTime now = os::CoarseNow();
   const bool known_plain = state_.notes.AreKnownPlain(step, now);
+  const uint64_t plain_epoch = state_.notes.plain_epoch();
   const bool has_room = state_.notes.TakeRoom(step.count(), now);
-  const bool room_is_old = state_.notes.IsRoomOld(now);
+  const Supply supply = state_.notes.SupplyAt(now);
   os::PageRange plain;
-  os::PageCount room;
+  Room room;
   os::Errno error;
   {
     const TableRelease release(state_);
     Admission admission(memory_, limits_);
     const os::Errno blocks = known_plain ? os::kSuccess : admission.ReserveBlocks(step, plain);
     bool no_blocks = blocks == os::Errno(ENOSPC);
-    if (!no_blocks && !has_room) error = admission.CheckRoom(step, room_is_old, room, failure);
+    if (blocks == os::Errno(EAGAIN)) error = blocks;  // no memory to find out
+    if (!no_blocks && error.ok() && !has_room)
+      error = admission.CheckRoom(step, supply, room, failure);
     if (!no_blocks && error.ok()) {
       touched = true;
       error = memory_.Lock(step);
@@ -246,8 +255,8 @@ os::Errno PageLocker::LockStep(os::PageRange step, bool& touched, Failure& failu
   }
   if (touched) ++state_.stats.kernel_locks;
   if (!error.ok()) return error;
-  if (!known_plain) state_.notes.SetPlain(plain, now);
-  if (!has_room && room > os::PageCount(0)) state_.notes.SetRoom(room, now);
+  if (!known_plain) state_.notes.SetPlain(plain, now, plain_epoch);
+  state_.notes.SetRoom(room, now);
   return os::kSuccess;
 }
 
@@ -286,10 +295,8 @@ os::Errno PageLocker::UnlockClaimed(os::PageRange range, Failure& failure) {
   TableBlocks blocks(state_.blocks, memory_);
   const uint64_t residual_before = state_.table.pages_residual();
   state_.table.Decrement(range, blocks);
-  const uint64_t unlocking = state_.table.pages_residual() - residual_before;
-  state_.pages_unlocking += unlocking;
+  state_.pages_unlocking += state_.table.pages_residual() - residual_before;
   if (survey.last()) UnlockRuns(range, IsResidual);
-  state_.pages_unlocking -= std::min(state_.pages_unlocking, unlocking);
   ++state_.stats.unpins;
   return os::kSuccess;
 }
@@ -318,14 +325,18 @@ os::Errno PageLocker::UnlockLastOfPage(os::PageRange page, Failure& failure) {
 }
 
 // Unlocks every run of the range whose pages, at 0, are as wanted. What the kernel refuses to
-// unlock is residual afterwards, and the rest is not. Prepared.
+// unlock is residual afterwards, and the rest is not. Prepared; those that are residual already are
+// among `pages_unlocking`.
 void PageLocker::UnlockRuns(os::PageRange range, bool (*wanted)(const LockTable::Segment&)) {
   std::optional<Pacer> pacer;
   while (auto run = NextRun(state_.table, range, wanted)) {
     if (!pacer && run->count().value() > LockTable::kPagesPerLeaf) pacer.emplace();
     while (!run->empty()) {
       const os::PageRange step = FirstStep(*run);
-      UnlockUncounted(step);
+      (void)UnlockUncounted(step);
+      if (wanted == IsResidual) {
+        state_.pages_unlocking -= std::min(state_.pages_unlocking, step.count().value());
+      }
       *run = os::PageRange(step.end(), run->end());
       if (pacer) BetweenSteps(*pacer);
     }
@@ -337,7 +348,8 @@ void PageLocker::BetweenSteps(Pacer& pacer) {
   pacer.BetweenSteps();
 }
 
-void PageLocker::UnlockUncounted(os::PageRange run) {
+// Unlocks pages at 0 and marks those that the kernel refuses to unlock. False: there are some.
+bool PageLocker::UnlockUncounted(os::PageRange run) {
   TableBlocks blocks(state_.blocks, memory_);
   ++state_.stats.kernel_unlocks;
   bool unlocked = false;
@@ -345,22 +357,27 @@ void PageLocker::UnlockUncounted(os::PageRange run) {
     const TableRelease release(state_);
     unlocked = memory_.Unlock(run).ok();
   }
-  if (unlocked && state_.table.pages_residual() == 0) return;
+  if (unlocked && state_.table.pages_residual() == 0) return true;
   state_.table.SetResidual(run, !unlocked, blocks);
-  if (unlocked) return;
+  if (unlocked) return true;
+  bool all = true;
   // A hole stops munlock(2), as a mapping does that it cannot split: go on with each part.
   while (!run.empty()) {
     Part part{};
     {
       const TableRelease release(state_);
       part = NextPart(memory_, run);
-      if (part.mapped && !memory_.Unlock(part.pages).ok()) continue;
+      if (part.mapped && !memory_.Unlock(part.pages).ok()) {
+        all = false;
+        continue;
+      }
     }
     if (part.mapped) ++state_.stats.kernel_unlocks;
     // Without memory for a finer mark the coarse one stays: a retry does no harm.
     if (!state_.table.Prepare(part.pages, blocks).ok()) continue;
     state_.table.SetResidual(part.pages, false, blocks);
   }
+  return all;
 }
 
 // The first page of the range that is not mapped. nullopt: all are.
@@ -371,16 +388,27 @@ std::optional<os::PageNumber> PageLocker::FirstHole(os::PageRange range) {
   return hole == range.end() ? std::nullopt : std::optional(hole);
 }
 
-// Tries again to unlock what the kernel refused to unlock before, where nobody else is at work.
+// Tries again to unlock what the kernel refused to unlock before, where nobody else is at work: a
+// few runs at each call, in turn, and no more once the kernel has refused again.
 void PageLocker::RetryResidual() {
+  constexpr int kRunsMax = 16;
   // What an ended thread has left keeps the gate closed, too.
   if (!state_.io.empty()) state_.io.DropDead(os::IsAlive);
   if (!state_.has_residual()) return;
-  os::PageRange rest = state_.table.residual_hull();
-  while (const auto run = NextRun(state_.table, rest, IsResidual)) {
-    if (Claim::IsClaimed(state_, *run)) continue;
-    const Claim claim(state_, memory_, *run);
-    UnlockUncounted(*run);
+  TableBlocks blocks(state_.blocks, memory_);
+  const os::PageRange hull = state_.table.residual_hull();
+  const os::PageNumber first = hull.contains(state_.next_retry) ? state_.next_retry : hull.begin();
+  int runs = 0;
+  for (os::PageRange rest :
+       {os::PageRange(first, hull.end()), os::PageRange(hull.begin(), first)}) {
+    while (const auto run = NextRun(state_.table, rest, IsResidual)) {
+      state_.next_retry = run->end();
+      if (Claim::IsClaimed(state_, *run)) continue;
+      const Claim claim(state_, memory_, *run);
+      // The first may be the rest of a longer one.
+      if (!state_.table.Prepare(*run, blocks).ok()) continue;
+      if (!UnlockUncounted(*run) || ++runs == kRunsMax) return;
+    }
   }
 }
 

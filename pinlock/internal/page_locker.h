@@ -14,6 +14,7 @@
 #ifndef PINLOCK_INTERNAL_PAGE_LOCKER_H_
 #define PINLOCK_INTERNAL_PAGE_LOCKER_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -70,7 +71,9 @@ class PageLocker {
   // was no memory for the counters and errno is ENOMEM.
   bool Replacing(ByteRange range, bool unlock, absl::FunctionRef<bool()> call);
   // Makes a call that moves memory to where it returns; 0 is failure. The same of mremap(2).
-  uintptr_t Remapping(ByteRange from, size_t new_bytes, absl::FunctionRef<uintptr_t()> call);
+  // `new_address`: where it is told to go (MREMAP_FIXED).
+  uintptr_t Remapping(ByteRange from, size_t new_bytes, std::optional<uintptr_t> new_address,
+                      absl::FunctionRef<uintptr_t()> call);
 
   // While a thread is between the two, another's Unlock of the pages is EBUSY.
   os::Errno IoBegin(uintptr_t address, size_t bytes, Failure& failure);
@@ -79,7 +82,8 @@ class PageLocker {
   os::Errno Query(uintptr_t address, size_t bytes, RangeInfo& info, Failure& failure);
   LockStats Stats();
   // PLOCK_MAX, in distinct pages; 0 is none. Binds callers without privilege.
-  void SetMaxPages(uint64_t pages);
+  // Reads it with the latch held: of two callers, what was stored last holds.
+  void SetMaxPages(const std::atomic<uint64_t>& pages);
   // Whether every nested pin is compared with the kernel's locks; a difference aborts.
   void SetVerify(bool verify);
 
@@ -101,6 +105,8 @@ class PageLocker {
   bool IsPrivileged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   os::Errno LockRuns(os::PageRange range, bool whole, Failure& failure)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
+  os::Errno Explain(os::PageRange range, os::PageCount more, os::Errno error, Failure& failure)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   os::Errno LockStep(os::PageRange step, bool& touched, Failure& failure)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   os::Errno UnlockClaimed(os::PageRange range, Failure& failure)
@@ -109,7 +115,7 @@ class PageLocker {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   void UnlockRuns(os::PageRange range, bool (*wanted)(const LockTable::Segment&))
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
-  void UnlockUncounted(os::PageRange run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
+  bool UnlockUncounted(os::PageRange run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   void RetryResidual() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   void BetweenSteps(Pacer& pacer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   os::PageCount CountUnlocked(os::PageRange range) const
@@ -121,9 +127,17 @@ class PageLocker {
   bool HoldsAny(os::PageRange range) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   void Drop(os::PageRange range, bool unlock) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   void DropHoles(os::PageRange range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
-  bool ReserveForMove(os::PageCount pages) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
+  void DropHeld(os::PageRange range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
+  void ForgetPlain();
+  bool IsLocked(os::PageRange range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
+  bool ReserveForMove(os::PageRange from, os::PageCount grown)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   void MoveCounts(os::PageRange from, os::PageRange to) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
-  void FollowMove(os::PageRange from, os::PageRange to) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
+  void FollowMove(os::PageRange from, os::PageRange to, bool was_locked)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
+  uintptr_t RemappingHeld(os::PageRange from, os::PageCount pages,
+                          std::optional<os::PageNumber> place, absl::FunctionRef<uintptr_t()> call)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   void VerifyLocked(os::PageRange range, const Failure& call)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   os::Errno Fail(Cause cause, os::PageNumber where, Failure& failure)

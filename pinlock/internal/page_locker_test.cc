@@ -288,6 +288,42 @@ TEST_F(PageLockerTest, ResidualPagesBehindAHoleStayMarkedWhileTheKernelRefuses) 
   EXPECT_TRUE(LockedPages().empty());
 }
 
+// One call makes up for no more than some of what was left behind, and asks once where it is
+// refused again.
+TEST_F(PageLockerTest, ResidualPagesAreRetriedAFewAtATime) {
+  ASSERT_TRUE(Lock(kBegin, 40).ok());
+  Fail(Kind::kUnlock, ENOMEM);
+  for (uint64_t page = 0; page < 40; page += 2) {
+    const uint64_t calls = plan_.calls(Kind::kUnlock);
+    ASSERT_TRUE(Unlock(kBegin + page, 1).ok());
+    EXPECT_LE(plan_.calls(Kind::kUnlock), calls + 3) << page;
+  }
+  EXPECT_EQ(locker_.Stats().pages_residual, 20u);
+  plan_.Disarm();
+  ASSERT_TRUE(Lock(kBegin + 1, 1).ok());
+  EXPECT_EQ(locker_.Stats().pages_residual, 4u);
+  ASSERT_TRUE(Lock(kBegin + 1, 1).ok());
+  EXPECT_EQ(locker_.Stats().pages_residual, 0u);
+  EXPECT_EQ(LockedPages().size(), 20u);
+}
+
+// A leaf that is residual as a whole has no counts for the rest of it.
+TEST_F(PageLockerTest, ARetryThatBeginsAmidResidualPagesFindsTheRest) {
+  constexpr uint64_t kWhole = 8 * kLeaf;
+  fake_.AddMapping(Pages(kWhole - 8, kLeaf + 8), Access::kReadWrite);
+  ASSERT_TRUE(Lock(kWhole - 8, kLeaf + 8).ok());
+  Fail(Kind::kUnlock, ENOMEM);
+  ASSERT_TRUE(Unlock(kWhole + 3, 1).ok());
+  ASSERT_TRUE(Unlock(kWhole - 8, 8).ok());  // retries that one, and goes on behind it
+  ASSERT_TRUE(Unlock(kWhole, 3).ok());
+  ASSERT_TRUE(Unlock(kWhole + 4, kLeaf - 4).ok());
+  ASSERT_EQ(locker_.Stats().pages_residual, kLeaf + 8);
+  plan_.Disarm();
+  ASSERT_TRUE(Unlock(kBegin, 0).ok());
+  EXPECT_EQ(locker_.Stats().pages_residual, 0u);
+  EXPECT_TRUE(LockedPages(kWhole - 8, kWhole + kLeaf).empty());
+}
+
 TEST_F(PageLockerTest, AnUndoThatTheKernelRefusesMarksOnlyItsOwnPages) {
   // A whole leaf, of which the first 100 pages are mapped: no page of it has a count of its own.
   const uint64_t leaf = 8 * kLeaf;

@@ -49,7 +49,7 @@ LockStats PageLocker::Stats() {
   return stats;
 }
 
-void PageLocker::SetMaxPages(uint64_t pages) {
+void PageLocker::SetMaxPages(const std::atomic<uint64_t>& pages) {
   const TableHolder holder(state_);
   state_.pages_max = pages;
 }

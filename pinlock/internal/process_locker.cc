@@ -7,6 +7,8 @@
 #include <cstring>
 #include <new>
 
+#include "pinlock/internal/inside.h"
+
 namespace pinlock::internal {
 namespace {
 
@@ -54,7 +56,7 @@ void BeginUse(ProcessState& state) {
   const uint64_t mine = generations.fetch_add(1) + 1;
   if (!state.generation.compare_exchange_strong(unset, mine)) return;
   PageLocker locker = LockerOf(state);
-  if (const uint64_t pages = max_pages.load()) locker.SetMaxPages(pages);
+  locker.SetMaxPages(max_pages);
   if (VerifyIsAskedFor()) locker.SetVerify(true);
 }
 
@@ -89,7 +91,7 @@ std::optional<PageLocker> ProcessLocker() {
 
 std::optional<PageLocker> ProcessLockerInUse() {
   ProcessState* state = process_state.load(std::memory_order_acquire);
-  if (state == nullptr || state->generation.load(std::memory_order_acquire) == 0) {
+  if (state == nullptr || state->generation.load(std::memory_order_acquire) == 0 || IsInside()) {
     return std::nullopt;
   }
   return LockerInPlaceOf(*state);
@@ -98,12 +100,14 @@ std::optional<PageLocker> ProcessLockerInUse() {
 bool TryNestedPin(uintptr_t address, size_t bytes) {
   ProcessState* state = process_state.load(std::memory_order_acquire);
   if (state == nullptr) return false;
+  const ScopedInside inside;
   return state->locker.shared_table().TryNestedPin(PagesOf(address, bytes), state->locker.gate);
 }
 
 bool TryNestedUnpin(uintptr_t address, size_t bytes) {
   ProcessState* state = process_state.load(std::memory_order_acquire);
   if (state == nullptr) return false;
+  const ScopedInside inside;
   return state->locker.shared_table().TryNestedUnpin(PagesOf(address, bytes), state->locker.gate);
 }
 
@@ -111,7 +115,7 @@ bool SetProcessMaxPages(uint64_t pages) {
   std::optional<PageLocker> locker = ProcessLocker();
   if (!locker) return false;
   max_pages.store(pages);
-  locker->SetMaxPages(pages);
+  locker->SetMaxPages(max_pages);
   return true;
 }
 

@@ -21,7 +21,8 @@ namespace pinlock::internal {
 std::optional<PageLocker> ProcessLocker();
 
 // The same, but nullopt also where nothing was ever locked in this process: then there is nothing
-// to be told.
+// to be told; and in a signal handler that has interrupted a call of this library, which holds what
+// it would wait for.
 std::optional<PageLocker> ProcessLockerInUse();
 
 // PageLocker::Lock and Unlock for nested pins, by the short way: false, with nothing changed, where

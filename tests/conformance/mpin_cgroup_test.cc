@@ -1,6 +1,7 @@
 // mpin(3) where a memory cgroup bounds the process: it is refused what does not fit, before the
 // kernel kills somebody for it, and never what does.
 
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 
 #include "gtest/gtest.h"
 #include "os/file.h"
+#include "os/memory.h"
 #include "pinlock/mpin.h"
 #include "tests/support/child.h"
 #include "tests/support/kernel_evidence.h"
@@ -127,6 +129,45 @@ TEST(MpinInACgroup, PagesThatAreResidentNeedNoRoom) {
     // All that is left is not enough for as many pages that are not.
     const TestMapping other(PagesOf(40 * kMiB));
     ExpectRefused(other, 40 * kMiB);
+    EXPECT_EQ(munpin(mapping.page(0), 40 * kMiB), 0);
+  });
+}
+
+// Memory that was only read shows the zero page everywhere, and the lock makes a page of each.
+TEST(MpinInACgroup, PagesThatWereOnlyReadNeedRoom) {
+  InCgroup([](const MemoryCgroup&) {
+    const TestMapping mapping(PagesOf(96 * kMiB));
+    ASSERT_EQ(madvise(mapping.page(0), 96 * kMiB, MADV_NOHUGEPAGE), 0);
+    ASSERT_TRUE(os::RealMemory().Populate(mapping.all()).ok());
+    ASSERT_TRUE(test_support::AllResident(mapping.all()));
+    ExpectRefused(mapping, 96 * kMiB);
+    EXPECT_EQ(mpin(mapping.page(0), 40 * kMiB), 0) << mpin_error();
+    EXPECT_EQ(munpin(mapping.page(0), 40 * kMiB), 0);
+  });
+}
+
+// A child has its parent's pages, and locking them makes copies.
+TEST(MpinInACgroup, PagesThatAreSharedWithTheParentNeedRoom) {
+  InCgroup([](const MemoryCgroup&) {
+    const TestMapping mapping(PagesOf(40 * kMiB));
+    Touch(mapping, 40 * kMiB);
+    ASSERT_EQ(mpin(mapping.page(0), 40 * kMiB), 0) << mpin_error();
+    RunInChild([&] {
+      ExpectRefused(mapping, 40 * kMiB);
+      EXPECT_EQ(mpin(mapping.page(0), 2 * kMiB), 0) << mpin_error();
+      EXPECT_EQ(munpin(mapping.page(0), 2 * kMiB), 0);
+    });
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      for (;;) pause();
+    }
+    EXPECT_EQ(mpin_refresh(mapping.page(0), 40 * kMiB), -1);
+    EXPECT_EQ(errno, EAGAIN);
+    EXPECT_EQ(waitpid(child, nullptr, WNOHANG), 0) << "the child died";
+    EXPECT_EQ(kill(child, SIGKILL), 0);
+    EXPECT_EQ(waitpid(child, nullptr, 0), child);
+    EXPECT_EQ(mpin_refresh(mapping.page(0), 40 * kMiB), 0) << mpin_error();
     EXPECT_EQ(munpin(mapping.page(0), 40 * kMiB), 0);
   });
 }

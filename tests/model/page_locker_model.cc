@@ -63,7 +63,7 @@ PageLockerModel::Answers PageLockerModel::UnlockAnswers(os::PageRange range, Thr
   return {last && Count(range, IsHole) > 0 ? EINVAL : 0};
 }
 
-PageLockerModel::Answers PageLockerModel::RefreshAnswers(os::PageRange range) const {
+PageLockerModel::Answers PageLockerModel::RefreshAnswers(os::PageRange range, Demand demand) const {
   if (Count(range, IsUncounted) > 0) return {EINVAL};
   if (range.empty()) return {0};
   const auto bad = [](const Page& page) {
@@ -75,8 +75,14 @@ PageLockerModel::Answers PageLockerModel::RefreshAnswers(os::PageRange range) co
   if (limits.memlock && (*limits.memlock == 0 || Locked() + more > *limits.memlock)) {
     answers.insert(ENOMEM);
   }
+  if (demand.holes > limits.free_blocks) answers.insert(ENOSPC);
+  if (limits.headroom && demand.absent > *limits.headroom) {
+    answers.insert(EAGAIN);
+    if (answers.size() == 1) answers.insert(0);  // room that was seen before
+  }
   // With the limit used up a page past the end of its file looks like a page too many.
-  if (!answers.empty() && limits.memlock) return {EINVAL, ENOMEM};
+  if (answers.contains(EINVAL) && limits.memlock) answers.insert(ENOMEM);
+  if (answers.contains(ENOMEM)) answers.insert(EINVAL);
   return answers.empty() ? Answers{0} : answers;
 }
 
@@ -130,6 +136,18 @@ void PageLockerModel::Move(os::PageRange from, os::PageRange to) {
     EndIo(from);
     EndIo(to);
   }
+}
+
+uint64_t PageLockerModel::ResidualRuns() const {
+  uint64_t runs = 0;
+  bool before = false;
+  for (os::PageNumber page = kUniverse.begin(); page < kUniverse.end();
+       page = page + os::PageCount(1)) {
+    const bool residual = At(page).count == 0 && At(page).residual;
+    if (residual && !before) ++runs;
+    before = residual;
+  }
+  return runs;
 }
 
 void PageLockerModel::RetryResidual() {

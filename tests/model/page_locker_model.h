@@ -69,7 +69,7 @@ class PageLockerModel {
 
   Answers LockAnswers(os::PageRange range, Demand demand) const;
   Answers UnlockAnswers(os::PageRange range, Thread thread) const;
-  Answers RefreshAnswers(os::PageRange range) const;
+  Answers RefreshAnswers(os::PageRange range, Demand demand) const;
   Answers IoBeginAnswers(os::PageRange range) const;
   Answers IoEndAnswers(os::PageRange range, Thread thread) const;
 
@@ -89,6 +89,8 @@ class PageLockerModel {
   void DropHoles(os::PageRange range);
   // The kernel has moved the memory, with its locks, and the locker has been told.
   void Move(os::PageRange from, os::PageRange to);
+  // Runs of pages that the kernel has refused to unlock.
+  uint64_t ResidualRuns() const;
   // The kernel has unlocked what it refused to unlock before.
   void RetryResidual();
 

@@ -71,10 +71,14 @@ class Subject {
   }
   void MapAs(PageRange range, Mapped kind);
   void MoveMemory(PageRange from, PageRange to);
-  PageLockerModel::Demand DemandOf(PageRange range);
+  // Of the pages at 0, or of those that have counts.
+  enum class Of { kUncounted, kCounted };
+  PageLockerModel::Demand DemandOf(PageRange range, Of of = Of::kUncounted);
   // Whether the call may answer so. Where a call of the kernel was made to fail, any error will do.
   std::string Judge(const Answers& expected, Errno answer);
   bool faulted() const { return armed_ && plan_.fired(); }
+  // Whether a call tries to unlock all of the residual pages; it tries no more than 16 runs at a time.
+  bool RetriesAll() const { return model_.ResidualRuns() < 16; }
   void Observe();
   std::string Compare(PageRange range);
   std::string CompareCounts();
@@ -144,6 +148,7 @@ std::string Subject::Lock(const LockerOperation& operation) {
   const PageLockerModel::Demand demand = DemandOf(range);
   // It unlocks residual pages first, which may make room under the limit; if a call of the kernel
   // fails then, they stay.
+  const bool retries_all = RetriesAll();
   PageLockerModel retried = model_;
   retried.RetryResidual();
   Answers expected = retried.LockAnswers(range, demand);
@@ -161,8 +166,9 @@ std::string Subject::Lock(const LockerOperation& operation) {
   }
   const ByteRange bytes = BytesOf(operation);
   const Errno answer = locker_.Lock(bytes.address, bytes.bytes, failure_);
-  if (faulted()) {
+  if (faulted() || !retries_all) {
     expected.merge(model_.LockAnswers(range, demand));
+    if (!faulted()) Observe();
   } else {
     model_.RetryResidual();
   }
@@ -183,6 +189,7 @@ std::string Subject::Lock(const LockerOperation& operation) {
 std::string Subject::Unlock(const LockerOperation& operation) {
   const PageRange range = operation.range;
   const Answers expected = model_.UnlockAnswers(range, ThreadOf(operation));
+  const bool retries_all = RetriesAll();
   if (operation.bit(0) && state_.shared_table().TryNestedUnpin(range, state_.gate)) {
     if (expected != Answers{0} ||
         model_.Count(range, [](const Page& page) { return page.count < 2; }) > 0) {
@@ -196,7 +203,8 @@ std::string Subject::Unlock(const LockerOperation& operation) {
   const ByteRange bytes = BytesOf(operation);
   const Errno answer =
       InThreadOf(operation, [&] { return locker_.Unlock(bytes.address, bytes.bytes, failure_); });
-  if (!faulted()) model_.RetryResidual();
+  if (!faulted() && retries_all) model_.RetryResidual();
+  if (!faulted() && !retries_all) Observe();
   std::string difference = Judge(expected, answer);
   if (!answer.ok() || !difference.empty()) return difference;
   ++unpins_;
@@ -207,8 +215,11 @@ std::string Subject::Unlock(const LockerOperation& operation) {
 std::string Subject::Refresh(const LockerOperation& operation) {
   const PageRange range = operation.range;
   const ByteRange bytes = BytesOf(operation);
+  const PageLockerModel::Demand demand = DemandOf(range, Of::kCounted);
+  const Answers expected = model_.RefreshAnswers(range, demand);
   const Errno answer = locker_.Refresh(bytes.address, bytes.bytes, failure_);
-  std::string difference = Judge(model_.RefreshAnswers(range), answer);
+  model_.limits.free_blocks -= demand.holes - DemandOf(range, Of::kCounted).holes;
+  std::string difference = Judge(expected, answer);
   if (!difference.empty()) return difference;
   if (answer.ok()) {
     model_.Refresh(range);
@@ -275,15 +286,15 @@ std::string Subject::Move(const LockerOperation& operation) {
   };
   if (operation.bit(2)) {
     const bool fails = operation.bit(7);
-    const bool holds = model_.HoldsAny(kUniverse);
+    const bool fixed = !in_place && operation.bit(6);
     const auto call = [&]() -> uintptr_t { return fails ? 0 : move(); };
-    const uintptr_t answer = locker_.Remapping(BytesOf(from), BytesOf(to).bytes, call);
+    const uintptr_t answer =
+        locker_.Remapping(BytesOf(from), BytesOf(to).bytes,
+                          fixed ? std::optional(BytesOf(to).address) : std::nullopt, call);
     if (fails != (answer == 0)) return "the answer of mremap is not passed on";
-    if (!fails && holds) model_.Move(from, to);
-    if (!fails && !holds) {
-      model_.ForEach(from, [](Page& page) { page.kind = Mapped::kHole; });
-      model_.ForEach(to, [](Page& page) { page.kind = Mapped::kAnonymous; });
-    }
+    if (!fails) model_.Move(from, to);
+    // The kernel may have unmapped what was there.
+    if (fails && fixed && model_.HoldsAny(to)) model_.DropHoles(to);
     return "";
   }
   move();
@@ -442,12 +453,12 @@ void Subject::MoveMemory(PageRange from, PageRange to) {
   if (limit) fake_.set_lock_limit(PageCount(*limit));
 }
 
-PageLockerModel::Demand Subject::DemandOf(PageRange range) {
+PageLockerModel::Demand Subject::DemandOf(PageRange range, Of of) {
   PageLockerModel::Demand demand;
   fake_.set_free_blocks(0);
   for (PageNumber page = range.begin(); page < range.end(); page = page + PageCount(1)) {
     const Page& known = model_.At(page);
-    if (known.count > 0) continue;
+    if ((known.count > 0) != (of == Of::kCounted)) continue;
     if (!fake_.IsResident(page)) ++demand.absent;
     if (known.kind != Mapped::kFile) continue;
     if (!fake_.ReserveBlocks(PageRange(page, PageCount(1))).ok()) ++demand.holes;

@@ -4,9 +4,12 @@
 
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <string>
 
@@ -244,6 +247,63 @@ TEST_F(PinlockUnmap, HugeRangesMoveToo) {
   EXPECT_EQ(info.count_max, 0u);
   ASSERT_EQ(munpin(target.page(300), pages * PageSize()), 0) << mpin_error();
 }
+
+// Where the kernel chooses the place: in place, if there is room, and elsewhere.
+TEST_F(PinlockUnmap, GrowingWithoutAnAddressTakesTheCountsAlong) {
+  TestMapping source(600);
+  ASSERT_EQ(mpin(source.page(0), 600 * PageSize()), 0) << mpin_error();
+  void* moved =
+      Application::Remap(source.page(0), 600 * PageSize(), 1500 * PageSize(), MREMAP_MAYMOVE);
+  ASSERT_NE(moved, MAP_FAILED) << std::strerror(errno);
+  mpin_info info{};
+  ASSERT_EQ(mpin_query(moved, 1500 * PageSize(), &info), 0);
+  EXPECT_EQ(info.pages_locked, 600u);
+  EXPECT_EQ(LocksOf(moved, 1500), std::string(600, '1') + std::string(900, '0'));
+  ASSERT_EQ(munpin(moved, 600 * PageSize()), 0) << mpin_error();
+  Application::Unmap(moved, 1500 * PageSize());
+  if (moved != source.page(0)) source.MapAgain(0, 600);
+}
+
+// The table is as large as what is pinned, not as what is moved.
+TEST_F(PinlockUnmap, MovingAHugeReservationTakesNoMemory) {
+  constexpr size_t kBytes = size_t{64} << 30;
+  // Past the sanitizers, which keep a record of what is mapped.
+  const long mapped = syscall(SYS_mmap, nullptr, kBytes, PROT_NONE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  ASSERT_NE(mapped, -1) << std::strerror(errno);
+  void* reserved = reinterpret_cast<void*>(mapped);
+  const uint64_t resident = test_support::ResidentBytes();
+  void* moved = Application::Remap(reserved, kBytes, kBytes + PageSize(), MREMAP_MAYMOVE);
+  ASSERT_NE(moved, MAP_FAILED) << std::strerror(errno);
+  EXPECT_LE(test_support::ResidentBytes(), resident + 4 * 1024 * 1024);
+  ASSERT_EQ(syscall(SYS_munmap, moved, kBytes + PageSize()), 0);
+}
+
+#ifdef TEST_OF_INTERPOSING
+// A handler that interrupts a call of the library does not wait for what it has interrupted.
+TEST_F(PinlockUnmap, ASignalHandlerMayUnmap) {
+  static std::atomic<int> handled{0};
+  struct sigaction action {};
+  action.sa_handler = [](int) {
+    const int saved = errno;
+    void* mapped = mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped != MAP_FAILED && munmap(mapped, 4096) == 0) handled.fetch_add(1);
+    errno = saved;
+  };
+  struct sigaction old {};
+  ASSERT_EQ(sigaction(SIGALRM, &action, &old), 0);
+  const itimerval often{{0, 200}, {0, 200}}, never{};
+  ASSERT_EQ(setitimer(ITIMER_REAL, &often, nullptr), 0);
+  while (handled.load() < 2000) {
+    EXPECT_EQ(mpin(mapping_.page(8), 2 * PageSize()), 0);
+    EXPECT_EQ(mpin(mapping_.page(4), PageSize()), 0);
+    EXPECT_EQ(munpin(mapping_.page(4), PageSize()), 0);
+    EXPECT_EQ(munpin(mapping_.page(8), 2 * PageSize()), 0);
+  }
+  ASSERT_EQ(setitimer(ITIMER_REAL, &never, nullptr), 0);
+  ASSERT_EQ(sigaction(SIGALRM, &old, nullptr), 0);
+}
+#endif
 
 TEST(PinlockMoved, RefusesRangesThatOverlapOrWrap) {
   TestMapping mapping(8);

@@ -40,14 +40,18 @@ void Append(os::PageRange range, std::vector<os::PageRange>& ranges) {
   }
 }
 
-}  // namespace
-
-uint64_t LockedBytes() {
+// The number of KiB in the line of /proc/self/status that has the format.
+uint64_t StatusBytes(const char* format) {
   uint64_t kib = 0;
   ForEachLine("/proc/self/status",
-              [&](const char* line) { (void)std::sscanf(line, "VmLck: %" SCNu64, &kib); });
+              [&](const char* line) { (void)std::sscanf(line, format, &kib); });
   return kib * 1024;
 }
+
+}  // namespace
+
+uint64_t LockedBytes() { return StatusBytes("VmLck: %" SCNu64); }
+uint64_t ResidentBytes() { return StatusBytes("VmRSS: %" SCNu64); }
 
 KernelEvidence KernelEvidence::Of(os::PageRange range) {
   KernelEvidence evidence;

@@ -36,6 +36,8 @@ struct KernelEvidence {
 
 // VmLck in bytes.
 uint64_t LockedBytes();
+// VmRSS in bytes.
+uint64_t ResidentBytes();
 
 // Whether every page of the range is in the page tables now.
 bool AllResident(os::PageRange range);
