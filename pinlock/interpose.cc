@@ -4,7 +4,8 @@
 //
 // Part of libpinlock, and of a program that links //pinlock:interpose. Seen are calls from the
 // program and from shared libraries. Not seen are those that the C library makes by itself (free(3)
-// of a large block, the end of a thread), system calls made directly, shmdt(2), and brk(2).
+// of a large block, the end of a thread), system calls made directly, shmdt(2), shmat(2) with
+// SHM_REMAP, remap_file_pages(2), process_madvise(2), and brk(2).
 
 #include <cerrno>
 #include <cstdarg>
