@@ -14,10 +14,10 @@ namespace {
 
 using Kind = FaultPlan::Kind;
 
-// The answers to a list of calls: 'x' for a failure.
+// The answers to a list of calls: '!' for a failure.
 std::string Answers(FaultPlan& plan, const std::vector<Kind>& kinds) {
   std::string answers;
-  for (const Kind kind : kinds) answers += plan.Next(kind).ok() ? '.' : 'x';
+  for (const Kind kind : kinds) answers += plan.Next(kind).ok() ? '.' : '!';
   return answers;
 }
 
@@ -35,7 +35,7 @@ TEST(FaultPlan, FailsOneCallOfAll) {
     FaultPlan plan;
     plan.Arm({.nth = nth});
     std::string expected = ".....";
-    expected[nth - 1] = 'x';
+    expected[nth - 1] = '!';
     EXPECT_EQ(Answers(plan, kCalls), expected);
     EXPECT_TRUE(plan.fired());
   }
@@ -44,15 +44,15 @@ TEST(FaultPlan, FailsOneCallOfAll) {
 TEST(FaultPlan, FailsForEver) {
   FaultPlan plan;
   plan.Arm({.nth = 3, .forever = true});
-  EXPECT_EQ(Answers(plan, kCalls), "..xxx");
+  EXPECT_EQ(Answers(plan, kCalls), "..!!!");
 }
 
 TEST(FaultPlan, FailsCallsOfOneKind) {
   FaultPlan plan;
   plan.Arm({.nth = 2, .kind = Kind::kLock});
-  EXPECT_EQ(Answers(plan, kCalls), "..x..");
+  EXPECT_EQ(Answers(plan, kCalls), "..!..");
   plan.Arm({.nth = 2, .forever = true, .kind = Kind::kLock});
-  EXPECT_EQ(Answers(plan, kCalls), "..x.x");
+  EXPECT_EQ(Answers(plan, kCalls), "..!.!");
   plan.Arm({.nth = 1, .kind = Kind::kSync});
   EXPECT_EQ(Answers(plan, kCalls), ".....");
   EXPECT_FALSE(plan.fired());
@@ -69,13 +69,13 @@ TEST(FaultPlan, GivesTheErrno) {
 TEST(FaultPlan, ArmBeginsAnewAndDisarmEnds) {
   FaultPlan plan;
   plan.Arm({.nth = 1, .forever = true});
-  EXPECT_EQ(Answers(plan, kCalls), "xxxxx");
+  EXPECT_EQ(Answers(plan, kCalls), "!!!!!");
   plan.Disarm();
   EXPECT_TRUE(plan.fired());
   EXPECT_EQ(Answers(plan, kCalls), ".....");
   plan.Arm({.nth = 2});
   EXPECT_FALSE(plan.fired());
-  EXPECT_EQ(Answers(plan, kCalls), ".x...");
+  EXPECT_EQ(Answers(plan, kCalls), ".!...");
 }
 
 TEST(FaultPlan, CountsCalls) {
@@ -119,9 +119,9 @@ TEST(ForEachFault, FailsEveryCallInEveryMode) {
     runs.push_back(Answers(plan, {Kind::kMap, Kind::kLock, Kind::kUnlock}) +
                    (plan.half_done() ? " half" : ""));
   });
-  EXPECT_EQ(runs, (std::vector<std::string>{"x..", ".x.", "..x", "...", "x.. half", ".x. half",
-                                            "..x half", "... half", "xxx", ".xx", "..x", "...",
-                                            "xxx half", ".xx half", "..x half", "... half"}));
+  EXPECT_EQ(runs, (std::vector<std::string>{"!..", ".!.", "..!", "...", "!.. half", ".!. half",
+                                            "..! half", "... half", "!!!", ".!!", "..!", "...",
+                                            "!!! half", ".!! half", "..! half", "... half"}));
 }
 
 TEST(ForEachFault, CanKeepToOneKind) {
@@ -129,7 +129,7 @@ TEST(ForEachFault, CanKeepToOneKind) {
   ForEachFault({.kind = Kind::kLock}, [&](FaultPlan& plan) {
     if (!plan.half_done()) runs.push_back(Answers(plan, {Kind::kMap, Kind::kLock, Kind::kLock}));
   });
-  EXPECT_EQ(runs, (std::vector<std::string>{".x.", "..x", "...", ".xx", "..x", "..."}));
+  EXPECT_EQ(runs, (std::vector<std::string>{".!.", "..!", "...", ".!!", "..!", "..."}));
 }
 
 TEST(ForEachFault, StopsAtTheBound) {

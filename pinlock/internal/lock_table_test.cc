@@ -1,92 +1,15 @@
 #include "pinlock/internal/lock_table.h"
 
 #include <array>
-#include <atomic>
 #include <cstdint>
-#include <thread>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "pinlock/internal/lock_table_fixture.h"
 #include "tests/support/sanitizer.h"
-#include "tests/support/test_blocks.h"
 
 namespace pinlock::internal {
 namespace {
-
-using test_support::TestBlocks;
-
-constexpr uint64_t kLeaf = LockTable::kPagesPerLeaf;
-constexpr uint64_t kGigabyte = kLeaf * 512;  // in pages
-constexpr uint64_t kPathNodes = 4;           // from the root to a leaf slot
-
-os::PageRange Pages(uint64_t first, uint64_t count) {
-  return os::PageRange(os::PageNumber(first), os::PageCount(count));
-}
-
-constexpr os::PageRange kEverything(os::PageNumber(0), os::PageNumber(LockTable::kPageNumbers));
-
-struct PageState {
-  uint16_t count = 0;
-  bool residual = false;
-  friend bool operator==(const PageState&, const PageState&) = default;
-};
-
-// A table with its memory, and calls that prepare.
-class Table {
- public:
-  void Increment(os::PageRange range) {
-    Prepare(range);
-    table_.Increment(range, blocks_);
-  }
-  void Decrement(os::PageRange range) {
-    Prepare(range);
-    table_.Decrement(range, blocks_);
-  }
-  // The whole way of an unpin: what gets to 0 is unlocked too.
-  void Unpin(os::PageRange range) {
-    Decrement(range);
-    SetResidual(range, false);
-    table_.Tidy(range, blocks_, [](os::PageRange) { return false; });
-  }
-  void SetResidual(os::PageRange range, bool residual) {
-    Prepare(range);
-    table_.SetResidual(range, residual, blocks_);
-  }
-  void SetCount(os::PageRange range, uint16_t count = 0) {
-    Prepare(range);
-    table_.SetCount(range, count, blocks_);
-  }
-  PageState At(uint64_t page) const {
-    const LockTable::Segment segment = table_.FirstSegment(Pages(page, 1));
-    return {segment.count, segment.residual};
-  }
-  uint16_t CountAt(uint64_t page) const { return At(page).count; }
-  // Pages of the range with this state, by walking its segments.
-  uint64_t PagesIn(os::PageRange range, PageState state) const {
-    uint64_t pages = 0;
-    for (; !range.empty(); ++steps_) {
-      const LockTable::Segment segment = table_.FirstSegment(range);
-      EXPECT_EQ(segment.pages.begin(), range.begin());
-      EXPECT_FALSE(segment.pages.empty());
-      EXPECT_LE(segment.pages.end(), range.end());
-      if (PageState{segment.count, segment.residual} == state)
-        pages += segment.pages.count().value();
-      range = os::PageRange(segment.pages.end(), range.end());
-    }
-    return pages;
-  }
-
-  LockTable& table() { return table_; }
-  TestBlocks& blocks() { return blocks_; }
-  uint64_t steps() const { return steps_; }  // segments that PagesIn has looked at
-
- private:
-  void Prepare(os::PageRange range) { ASSERT_TRUE(table_.Prepare(range, blocks_).ok()); }
-
-  LockTable table_;
-  TestBlocks blocks_;
-  mutable uint64_t steps_ = 0;
-};
 
 TEST(LockTable, AnEmptyTableIsOneSegment) {
   Table table;
@@ -118,7 +41,7 @@ struct SmallRange {
   uint64_t count;
 };
 constexpr std::array<SmallRange, 6> kRanges{{{0, 1}, {1, 1}, {2, 1}, {0, 2}, {1, 2}, {0, 3}}};
-using States = std::array<PageState, kPages>;
+using States = std::array<TableState, kPages>;
 
 os::PageRange PagesOf(SmallRange range) { return Pages(kFirst + range.first, range.count); }
 
@@ -127,12 +50,12 @@ void ExpectStates(Table& table, const States& expected) {
   for (uint64_t i = 0; i < kPages; ++i) {
     ASSERT_EQ(table.At(kFirst + i), expected[i]) << "page " << i;
     if (expected[i].count > 0) ++locked;
-    if (expected[i] == PageState{0, true}) ++residual;
+    if (expected[i] == TableState{0, true}) ++residual;
   }
   ASSERT_EQ(table.table().pages_locked(), locked);
   ASSERT_EQ(table.table().pages_residual(), residual);
-  ASSERT_EQ(table.At(kFirst - 1), PageState{});
-  ASSERT_EQ(table.At(kFirst + kPages), PageState{});
+  ASSERT_EQ(table.At(kFirst - 1), TableState{});
+  ASSERT_EQ(table.At(kFirst + kPages), TableState{});
 }
 
 // Tries all sequences of `operations_left` increments and legal decrements from here on, and comes
@@ -179,7 +102,7 @@ bool Apply(Table& table, States& states, Step step, SmallRange range) {
     if (step == Step::kDecrement && states[i].count == 0) return false;
   }
   for (uint64_t i = range.first; i < range.first + range.count; ++i) {
-    PageState& state = states[i];
+    TableState& state = states[i];
     if (step == Step::kIncrement) state = {static_cast<uint16_t>(state.count + 1), false};
     if (step == Step::kDecrement && --state.count == 0) state.residual = true;
     if (step == Step::kMark || step == Step::kUnmark) state.residual = step == Step::kMark;
@@ -350,9 +273,9 @@ TEST(LockTable, PagesFarApartDoNotMix) {
 TEST(LockTable, CountsToItsMaximum) {
   Table table;
   for (int i = 0; i < LockTable::kMaxCount; ++i) table.Increment(Pages(5, 2));
-  EXPECT_EQ(table.At(5), (PageState{LockTable::kMaxCount, false}));
+  EXPECT_EQ(table.At(5), (TableState{LockTable::kMaxCount, false}));
   for (int i = 0; i < LockTable::kMaxCount; ++i) table.Unpin(Pages(5, 2));
-  EXPECT_EQ(table.At(6), PageState{});
+  EXPECT_EQ(table.At(6), TableState{});
   EXPECT_EQ(table.table().pages_locked(), 0u);
 }
 
@@ -365,8 +288,8 @@ TEST(LockTable, APageIsResidualFromItsLastDecrementOn) {
   table.Decrement(Pages(0, 4));
   EXPECT_EQ(table.table().pages_residual(), 3u);
   EXPECT_EQ(table.table().pages_locked(), 1u);
-  EXPECT_EQ(table.At(1), (PageState{0, true}));
-  EXPECT_EQ(table.At(3), (PageState{1, false}));
+  EXPECT_EQ(table.At(1), (TableState{0, true}));
+  EXPECT_EQ(table.At(3), (TableState{1, false}));
   table.SetResidual(Pages(0, 2), false);
   EXPECT_EQ(table.table().pages_residual(), 1u);
 }
@@ -410,7 +333,7 @@ TEST(LockTable, IncrementClearsTheMark) {
   EXPECT_EQ(table.table().pages_residual(), kLeaf);
   table.Increment(Pages(0, 1));
   EXPECT_EQ(table.table().pages_residual(), kLeaf - 1);
-  EXPECT_EQ(table.At(0), (PageState{1, false}));
+  EXPECT_EQ(table.At(0), (TableState{1, false}));
   table.SetResidual(Pages(0, kLeaf), false);
   EXPECT_EQ(table.table().pages_residual(), 0u);
   EXPECT_EQ(table.CountAt(0), 1);
@@ -463,96 +386,6 @@ TEST(LockTable, APreparedRangeNeedsNoMoreMemory) {
   table.table().Decrement(range, table.blocks());
   EXPECT_FALSE(table.blocks().failed());
   EXPECT_EQ(table.table().pages_residual(), 2u);
-}
-
-// --- Nested changes without the owner -----------------------------------------------------------
-
-class NestedTest : public testing::Test {
- protected:
-  NestedTest() { table_.Increment(Pages(kLeaf, 100)); }
-  bool Pin(os::PageRange range) { return table_.table().TryNestedPin(range, gate_); }
-  bool Unpin(os::PageRange range) { return table_.table().TryNestedUnpin(range, gate_); }
-
-  Table table_;
-  Gate gate_;
-};
-
-TEST_F(NestedTest, CountsThatStayAbove0AreChanged) {
-  EXPECT_TRUE(Pin(Pages(kLeaf + 10, 50)));
-  EXPECT_TRUE(Pin(Pages(kLeaf + 10, 1)));
-  EXPECT_EQ(table_.CountAt(kLeaf + 9), 1);
-  EXPECT_EQ(table_.CountAt(kLeaf + 10), 3);
-  EXPECT_EQ(table_.CountAt(kLeaf + 11), 2);
-  EXPECT_TRUE(Unpin(Pages(kLeaf + 10, 50)));
-  EXPECT_EQ(table_.CountAt(kLeaf + 10), 2);
-  EXPECT_EQ(table_.CountAt(kLeaf + 59), 1);
-  EXPECT_EQ(table_.table().CountNestedChanges().pins, 2u);
-  EXPECT_EQ(table_.table().CountNestedChanges().unpins, 1u);
-}
-
-TEST_F(NestedTest, EverythingElseIsTheOwners) {
-  EXPECT_FALSE(Pin(Pages(kLeaf, 0))) << "nothing";
-  EXPECT_FALSE(Pin(Pages(kLeaf + 99, 2))) << "a count of 0";
-  EXPECT_FALSE(Pin(Pages(0, 1))) << "a leaf without counts";
-  EXPECT_FALSE(Pin(Pages(kLeaf - 1, 2))) << "two leaves";
-  EXPECT_FALSE(Pin(Pages(kGigabyte * 5, 1))) << "no node";
-  EXPECT_FALSE(Pin(Pages(LockTable::kPageNumbers + kLeaf, 1))) << "beyond the table";
-  EXPECT_FALSE(Unpin(Pages(kLeaf + 5, 1))) << "the last";
-  EXPECT_EQ(table_.PagesIn(kEverything, {1, false}), 100u);
-}
-
-TEST_F(NestedTest, AClosedGateIsRespected) {
-  gate_.Close();
-  EXPECT_FALSE(Pin(Pages(kLeaf, 1)));
-  gate_.Open();
-  EXPECT_TRUE(Pin(Pages(kLeaf, 1)));
-  gate_.Close();
-  EXPECT_FALSE(Unpin(Pages(kLeaf, 1)));
-  EXPECT_EQ(table_.CountAt(kLeaf), 2);
-}
-
-TEST_F(NestedTest, ChangesAreRememberedWhenALeafLosesItsCounts) {
-  ASSERT_TRUE(Pin(Pages(kLeaf, 100)));
-  table_.SetCount(Pages(kLeaf, kLeaf));
-  EXPECT_EQ(table_.blocks().counts(), 0u);
-  EXPECT_EQ(table_.table().CountNestedChanges().pins, 1u);
-  EXPECT_FALSE(Pin(Pages(kLeaf, 1)));
-  table_.Increment(Pages(3 * kLeaf, 1));  // the block is used again
-  EXPECT_TRUE(Pin(Pages(3 * kLeaf, 1)));
-  EXPECT_EQ(table_.table().CountNestedChanges().pins, 2u);
-}
-
-// Nested pins by two threads while the owner takes the leaf's counts away and gives it others,
-// again and again: what was reported as done is there at the end.
-TEST_F(NestedTest, NoChangeIsLostToAnOwnerThatComesInBetween) {
-  constexpr int kRounds = 2000;
-  std::atomic<bool> stop{false};
-  std::array<std::atomic<uint64_t>, 2> done{};
-  const auto pin = [&](size_t me) {
-    while (!stop) {
-      if (Pin(Pages(kLeaf + me, 3))) done[me].fetch_add(1);
-      if (Unpin(Pages(kLeaf + me, 3))) done[me].fetch_sub(1);
-    }
-  };
-  std::thread first(pin, 0), second(pin, 1);
-  for (int i = 0; i < kRounds; ++i) {
-    gate_.Close();
-    table_.Increment(Pages(kLeaf, kLeaf));  // equal counts are taken away
-    table_.Increment(Pages(5 * kLeaf + static_cast<uint64_t>(i) % 3, 1));
-    gate_.Open();
-    std::this_thread::yield();
-    gate_.Close();
-    table_.Unpin(Pages(kLeaf, kLeaf));
-    table_.Unpin(Pages(5 * kLeaf + static_cast<uint64_t>(i) % 3, 1));
-    gate_.Open();
-  }
-  stop = true;
-  first.join();
-  second.join();
-  EXPECT_EQ(table_.CountAt(kLeaf), 1 + done[0]);
-  EXPECT_EQ(table_.CountAt(kLeaf + 1), 1 + done[0] + done[1]);
-  EXPECT_EQ(table_.CountAt(kLeaf + 3), 1 + done[1]);
-  EXPECT_EQ(table_.CountAt(kLeaf + 4), 1);
 }
 
 }  // namespace

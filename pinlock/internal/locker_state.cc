@@ -41,22 +41,14 @@ void Claim::Await(LockerState& state) {
   state.gate.Close();
 }
 
-bool Claim::IsContended(os::PageRange pages) const {
-  const os::PageRange leaves = LeavesOf(pages);
-  for (const Claim* claim = state_.claims; claim != nullptr; claim = claim->next_) {
-    if (claim != this && claim->Touches(leaves)) return true;
-  }
-  return false;
-}
-
 bool Claim::Touches(os::PageRange leaves) const {
   return !leaves_.Intersection(leaves).empty() || !more_leaves_.Intersection(leaves).empty();
 }
 
-bool Claim::IsClaimed(const LockerState& state, os::PageRange pages) {
+bool Claim::IsClaimed(const LockerState& state, os::PageRange pages, const Claim* but) {
   const os::PageRange leaves = LeavesOf(pages);
   for (const Claim* claim = state.claims; claim != nullptr; claim = claim->next_) {
-    if (claim->Touches(leaves)) return true;
+    if (claim != but && claim->Touches(leaves)) return true;
   }
   return false;
 }

@@ -123,10 +123,8 @@ class Claim {
   Claim(const Claim&) = delete;
   Claim& operator=(const Claim&) = delete;
 
-  // Whether somebody else has a claim on a leaf of the pages.
-  bool IsContended(os::PageRange pages) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
-  // Whether somebody has one.
-  static bool IsClaimed(const LockerState& state, os::PageRange pages)
+  // Whether somebody has a claim on a leaf of the pages, `but` left out.
+  static bool IsClaimed(const LockerState& state, os::PageRange pages, const Claim* but = nullptr)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.latch);
   // Waits until a claim ends, or a move; the latch is not held meanwhile.
   static void Await(LockerState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.latch);

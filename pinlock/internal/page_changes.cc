@@ -242,10 +242,8 @@ void PageLocker::FollowMove(os::PageRange from, os::PageRange to, bool was_locke
     // What was cut off, or what counts were left behind by what lay where it grew.
     const os::PageNumber changed = std::min(from.end(), to.end());
     const os::PageRange dropped(changed, std::max(from.end(), to.end()));
-    for (os::PageRange rest = dropped; const auto run = NextRun(state_.table, rest, IsHeld);) {
-      if (!state_.table.Prepare(*run, blocks).ok()) std::abort();  // reserved
-    }
-    Drop(dropped, false);
+    state_.io.Forget(dropped);
+    DropHeld(dropped);  // memory for it was reserved
   }
   // What a locked mapping grows by is locked by the kernel, and nobody has pinned it.
   if (!was_locked) return;
@@ -295,7 +293,7 @@ uintptr_t PageLocker::RemappingHeld(os::PageRange from, os::PageCount pages,
     return 0;
   }
   const os::PageRange to(os::PageNumber(address / memory_.page_size()), pages);
-  while (claim.IsContended(to)) Claim::Await(state_);
+  while (Claim::IsClaimed(state_, to, &claim)) Claim::Await(state_);
   FollowMove(from, to, was_locked);
   errno = error;
   return address;

@@ -240,8 +240,9 @@ os::Errno PageLocker::LockStep(os::PageRange step, bool& touched, Failure& failu
     const os::Errno blocks = known_plain ? os::kSuccess : admission.ReserveBlocks(step, plain);
     bool no_blocks = blocks == os::Errno(ENOSPC);
     if (blocks == os::Errno(EAGAIN)) error = blocks;  // no memory to find out
-    if (!no_blocks && error.ok() && !has_room)
+    if (!no_blocks && error.ok() && !has_room) {
       error = admission.CheckRoom(step, supply, room, failure);
+    }
     if (!no_blocks && error.ok()) {
       touched = true;
       error = memory_.Lock(step);
