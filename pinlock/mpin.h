@@ -56,9 +56,9 @@ struct mpin_stat {
  *           is written to
  *
  * mpin_error() says which. Blocks while pages are read in, 2 MiB at a time. Where every counter is
- * above 0 already it does not enter the kernel, but to wait for another thread, to get memory for
- * counters, or to try again to unlock residual pages; within 2 MiB it then waits for nobody. The
- * range must stay mapped while it is pinned: munpin() it before munmap(2), or tell the library
+ * above 0 already, within 2 MiB, it neither enters the kernel nor waits for a thread that does, but
+ * for the first time, while pages are residual and while an I/O is in progress (mpin(3)). The range
+ * must stay mapped while it is pinned: munpin() it before munmap(2), or tell the library
  * afterwards (mpin_forget()).
  */
 int mpin(void *addr, size_t len);

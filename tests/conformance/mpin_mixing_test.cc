@@ -1,5 +1,6 @@
 // pinlock(7), sentence by sentence: what becomes of pinned pages where somebody calls mlock(2),
-// munlock(2), mlock2(2), mlockall(2) or munlockall(2) besides. Witness is the kernel.
+// munlock(2), mlock2(2), mlockall(2) or munlockall(2) besides, or pages out what lies beside them.
+// Witness is the kernel.
 //
 // The system calls are made directly: under the sanitizers the C library's functions do nothing.
 
@@ -9,6 +10,8 @@
 
 #include <cerrno>
 #include <functional>
+#include <iostream>
+#include <string_view>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -18,6 +21,7 @@
 #include "tests/support/child.h"
 #include "tests/support/kernel_evidence.h"
 #include "tests/support/sanitizer.h"
+#include "tests/support/test_file.h"
 #include "tests/support/test_mapping.h"
 
 namespace {
@@ -63,6 +67,41 @@ uint64_t Count(const TestMapping& mapping, size_t first, size_t count) {
 
 bool Locks(const TestMapping& mapping, size_t first, size_t count) {
   return KernelEvidence::Of(mapping.all()).Locks(mapping.range(first, count));
+}
+
+// --- pages of files -----------------------------------------------------------------------------
+
+// Where the page cache holds several pages as one large folio, paging out those that are not locked
+// splits it, and that unmaps the locked ones with them: ext4 since Linux 6.16, XFS and others before.
+// Whether it does here is the kernel's affair; what mpin_refresh() promises is not.
+TEST(PagesOfAFile, ThatGoWithUnlockedNeighboursAreMadeGoodByMpinRefresh) {
+  constexpr size_t kPages = 64;
+  constexpr size_t kPinned = 21;
+  const test_support::TestFile file(test_support::Filled("data", kPages * PageSize()));
+  ASSERT_EQ(fsync(file.fd()), 0);
+  const TestMapping mapping(kPages);
+  ASSERT_EQ(
+      mmap(mapping.page(0), kPages * PageSize(), PROT_READ, MAP_PRIVATE | MAP_FIXED, file.fd(), 0),
+      mapping.page(0));
+  ASSERT_EQ(Pin(mapping, 0, kPinned), 0) << mpin_error();
+  ASSERT_TRUE(AllResident(mapping.range(0, kPinned)));
+  for (size_t page = kPinned; page < kPages; ++page) {
+    // Reading makes it resident, so that there is something to page out.
+    ASSERT_EQ(std::string_view(reinterpret_cast<const char*>(mapping.page(page)), 4), "data");
+  }
+  for (size_t page = kPinned; page < kPages; ++page) {
+    ASSERT_EQ(madvise(mapping.page(page), PageSize(), MADV_PAGEOUT), 0);
+  }
+  std::cout << "the kernel has " << (AllResident(mapping.range(0, kPinned)) ? "kept" : "unmapped")
+            << " the locked pages" << std::endl;
+  EXPECT_TRUE(Locks(mapping, 0, kPinned));
+
+  ASSERT_EQ(Refresh(mapping, 0, kPinned), 0) << mpin_error();
+  EXPECT_TRUE(AllResident(mapping.range(0, kPinned)));
+  EXPECT_TRUE(Locks(mapping, 0, kPinned));
+  EXPECT_EQ(Count(mapping, 0, kPinned), 1u);
+  ASSERT_EQ(Unpin(mapping, 0, kPinned), 0);
+  EXPECT_TRUE(Locks(mapping, 0, 0));
 }
 
 // --- munlock ------------------------------------------------------------------------------------

@@ -292,14 +292,20 @@ TEST(PinlockPageout, SharedMemory) {
 }
 
 // Not writable: mlock(2) makes anonymous copies of the pages of a private, writable mapping.
+//
+// The page cache holds each page for itself here (MADV_RANDOM, and nothing is left from writing):
+// paging out a part of a large folio unmaps the locked rest as well, whoever has locked it
+// (pinlock(7); PagesOfAFile in mpin_mixing_test).
 TEST(PinlockPageout, CleanPagesOfAPrivateFileMapping) {
   const TestFile file(kPages, static_cast<uint32_t>(PageSize()));
   if (os::IsInMemory(file.fd())) GTEST_SKIP() << "the test's directory has no page cache";
   ASSERT_EQ(fsync(file.fd()), 0);
+  ASSERT_EQ(posix_fadvise(file.fd(), 0, 0, POSIX_FADV_DONTNEED), 0);
   const TestMapping mapping(kPages);
   ASSERT_EQ(
       mmap(mapping.page(0), kPages * PageSize(), PROT_READ, MAP_PRIVATE | MAP_FIXED, file.fd(), 0),
       mapping.page(0));
+  ASSERT_EQ(madvise(mapping.page(0), kPages * PageSize(), MADV_RANDOM), 0);
   EXPECT_GT(Stress(mapping, true).paged_out, 0u) << "the adversary did nothing";
 }
 
