@@ -8,6 +8,7 @@
 #define OS_PAGE_RANGE_H_
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <compare>
 #include <cstddef>
@@ -81,13 +82,14 @@ class PageRange {
   // `page_size` is in bytes, a power of two. Length 0 gives an empty range.
   // EINVAL: address + bytes, or its rounding up to a page, is beyond the last address.
   static Result<PageRange> Covering(uintptr_t address, size_t bytes, size_t page_size) {
-    const PageNumber first(address / page_size);
+    const int shift = std::countr_zero(page_size);  // two divisions would be felt in a nested pin
+    const PageNumber first(address >> shift);
     if (bytes == 0) return PageRange(first, first);
     constexpr uintptr_t kLastAddress = std::numeric_limits<uintptr_t>::max();
     if (bytes - 1 > kLastAddress - address) return Errno(EINVAL);
     const uintptr_t last_byte = address + (bytes - 1);
     if (last_byte > kLastAddress - page_size) return Errno(EINVAL);
-    return PageRange(first, PageNumber(last_byte / page_size + 1));
+    return PageRange(first, PageNumber((last_byte >> shift) + 1));
   }
 
   constexpr PageNumber begin() const { return begin_; }
