@@ -23,6 +23,7 @@ using mpool::internal::Access;
 using mpool::internal::CachedPage;
 using mpool::internal::Failed;
 using mpool::internal::PageNumber;
+using mpool::internal::Pinned;
 using mpool::internal::PoolConfig;
 using mpool::internal::PoolCore;
 
@@ -40,8 +41,8 @@ int ReturnError(os::Errno error) {
   return -1;
 }
 
-void* ReturnPage(const os::Result<std::byte*>& page) {
-  if (page.ok()) return *page;
+void* ReturnPage(const os::Result<Pinned>& page) {
+  if (page.ok()) return page->bytes;
   Report(page.error());
   return nullptr;
 }
@@ -89,6 +90,29 @@ os::Errno UnknownFlags(const char* call, unsigned int flags) {
   return Failed(os::Errno(EINVAL), "%s does not know the flags %#x", call, flags);
 }
 
+[[gnu::noinline]] void* GetSlowly(MPOOL* mp, pgno_t pgno, unsigned int flags,
+                                  mpool::internal::PinSlot* retreat) {
+  const os::Result<PoolCore*> pool = PoolOf(mp);
+  if (!pool.ok()) return ReturnPage(pool.error());
+  if ((flags & ~unsigned{MPOOL_IGNOREPIN}) != 0) {
+    return ReturnPage(UnknownFlags("mpool_get", flags));
+  }
+  const Access access = flags == 0 ? Access::kPinned : Access::kNone;
+  return ReturnPage((*pool)->GetLatched(pgno, access, mpool::internal::kNoDeadline, retreat));
+}
+
+[[gnu::noinline]] int PutSlowly(MPOOL* mp, void* pgaddr, unsigned int flags) {
+  const os::Result<PoolCore*> pool = PoolOf(mp);
+  if (!pool.ok()) return ReturnError(pool.error());
+  if ((flags & ~unsigned{MPOOL_DIRTY}) != 0) return ReturnError(UnknownFlags("mpool_put", flags));
+  return ReturnError((*pool)->Put(pgaddr, flags == MPOOL_DIRTY));
+}
+
+[[gnu::noinline]] int Wake(PoolCore* pool) {
+  pool->WakeWriters();
+  return 0;
+}
+
 }  // namespace
 
 extern "C" {
@@ -123,25 +147,32 @@ void* mpool_new(MPOOL* mp, pgno_t* pgnoaddr, unsigned int flags) {
   return ReturnPage((*pool)->New(requested, Access::kPinned, pgnoaddr));
 }
 
+// A hit first, and nothing is called but at the end: see PoolCore::TryHit.
 void* mpool_get(MPOOL* mp, pgno_t pgno, unsigned int flags) {
-  const os::Result<PoolCore*> pool = PoolOf(mp);
-  if (!pool.ok()) return ReturnPage(pool.error());
-  if ((flags & ~unsigned{MPOOL_IGNOREPIN}) != 0) {
-    return ReturnPage(UnknownFlags("mpool_get", flags));
-  }
-  return ReturnPage((*pool)->Get(pgno, flags == 0 ? Access::kPinned : Access::kNone));
+  Pinned hit;
+  if (mp != nullptr && flags == 0 && PoolCore::Beside(mp)->TryHit(pgno, hit)) return hit.bytes;
+  return GetSlowly(mp, pgno, flags, hit.slot);
 }
 
 int mpool_put(MPOOL* mp, void* pgaddr, unsigned int flags) {
-  const os::Result<PoolCore*> pool = PoolOf(mp);
-  if (!pool.ok()) return ReturnError(pool.error());
-  if ((flags & ~unsigned{MPOOL_DIRTY}) != 0) return ReturnError(UnknownFlags("mpool_put", flags));
-  return ReturnError((*pool)->Put(pgaddr, Access::kPinned, flags == MPOOL_DIRTY));
+  if (mp == nullptr || (flags & ~unsigned{MPOOL_DIRTY}) != 0) return PutSlowly(mp, pgaddr, flags);
+  PoolCore* const pool = PoolCore::Beside(mp);
+  switch (pool->TryPut(pgaddr, flags == MPOOL_DIRTY)) {
+    case PoolCore::PutResult::kDone:
+      return 0;
+    case PoolCore::PutResult::kWake:
+      return Wake(pool);
+    case PoolCore::PutResult::kNotHere:
+      break;
+  }
+  return PutSlowly(mp, pgaddr, flags);
 }
 
 int mpool_delete(MPOOL* mp, void* pgaddr) {
   const os::Result<PoolCore*> pool = PoolOf(mp);
-  return ReturnError(pool.ok() ? (*pool)->Delete(pgaddr, Access::kPinned) : pool.error());
+  return ReturnError(
+      pool.ok() ? (*pool)->Delete({.bytes = static_cast<std::byte*>(pgaddr)}, Access::kPinned)
+                : pool.error());
 }
 
 int mpool_sync(MPOOL* mp) {

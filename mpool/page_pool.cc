@@ -22,12 +22,31 @@ absl::Status ToStatus(os::Errno error) {
   return absl::Status(absl::ErrnoToStatusCode(error.code()), internal::ErrorText());
 }
 
+// A timeout that the clock cannot count is none.
+internal::Deadline DeadlineIn(std::chrono::nanoseconds timeout) {
+  const internal::Deadline now = std::chrono::steady_clock::now();
+  return timeout > internal::kNoDeadline - now ? internal::kNoDeadline : now + timeout;
+}
+
 template <typename T>
 std::span<std::byte> BytesOf(T& object) {
   return std::as_writable_bytes(std::span(&object, 1));
 }
 
 }  // namespace
+
+// Two results in registers, and nothing called but at the end: see PoolCore::TryHit.
+internal::PoolHit internal::TryHit(PoolCore& pool, uint32_t page) {
+  Pinned pinned;
+  return pool.TryHit(page, pinned) ? PoolHit{pinned.bytes, pinned.slot}
+                                   : PoolHit{nullptr, pinned.slot};
+}
+
+void internal::EndHit(PoolCore& pool, void* slot) {
+  // In a forked child the pool's memory is wiped: there is no pin.
+  if (!pool.InOwningProcess()) return;
+  if (pool.EndPin(*static_cast<PinSlot*>(slot))) pool.WakeWriters();
+}
 
 struct PagePool::Filters {
   Filter page_in;
@@ -50,24 +69,29 @@ PagePin& PagePin::operator=(PagePin&& other) noexcept {
   if (this == &other) return *this;
   Release();
   pool_ = other.pool_;
-  bytes_ = std::exchange(other.bytes_, {});
+  slot_ = other.slot_;
+  data_ = std::exchange(other.data_, nullptr);
+  size_ = std::exchange(other.size_, 0);
   page_number_ = other.page_number_;
   mode_ = std::exchange(other.mode_, Mode::kNone);
   dirty_ = std::exchange(other.dirty_, false);
   return *this;
 }
 
-PagePin::~PagePin() { Release(); }
-
 void PagePin::Release() {
   if (mode_ == Mode::kNone) return;
-  const Access access = mode_ == Mode::kShared ? Access::kShared : Access::kExclusive;
+  End();
   mode_ = Mode::kNone;
-  const absl::Span<std::byte> bytes = std::exchange(bytes_, {});
+  data_ = nullptr;
+  size_ = 0;
+  dirty_ = false;
+}
+
+void PagePin::EndSlowly() {
   // In a forked child the pool's memory is wiped: there is no pin.
   if (!pool_->InOwningProcess()) return;
-  (void)pool_->Put(bytes.data(), access,
-                   std::exchange(dirty_, false));  // pinned, so it cannot fail
+  const Access access = mode_ == Mode::kShared ? Access::kShared : Access::kExclusive;
+  pool_->Release({data_, static_cast<internal::PinSlot*>(slot_)}, access, dirty_);
 }
 
 absl::StatusOr<std::unique_ptr<PagePool>> PagePool::Open(int fd, const Options& options) {
@@ -95,6 +119,7 @@ absl::StatusOr<std::unique_ptr<PagePool>> PagePool::Open(int fd, const Options& 
     (void)locker.Unlock(BytesOf(*pool));  // locked a moment ago
     return status;
   }
+  pool->core_ = *core;
   pool->handle_ = (*core)->handle();
   pool->page_size_ = options.page_size;
   return pool;
@@ -103,7 +128,7 @@ absl::StatusOr<std::unique_ptr<PagePool>> PagePool::Open(int fd, const Options& 
 PagePool::~PagePool() {
   const absl::StatusOr<PoolCore*> pool = core();
   if (!pool.ok()) return;  // a forked child's copy
-  if (const uint64_t pins = (*pool)->OwnedPins(); pins > 0) {
+  if (const uint64_t pins = (*pool)->Pins(); pins > 0) {
     std::fprintf(stderr, "mpool: a PagePool ends while %llu PagePins on it are left\n",
                  static_cast<unsigned long long>(pins));
     std::abort();
@@ -119,37 +144,43 @@ absl::StatusOr<PoolCore*> PagePool::core() const {
       "this pool was opened before fork(2), by the parent process; open it again in the child");
 }
 
-absl::StatusOr<PagePin> PagePool::Pin(PageNumber page, PagePin::Mode mode) {
+absl::StatusOr<PagePin> PagePool::Pin(PageNumber page, bool exclusive,
+                                      std::chrono::steady_clock::time_point deadline,
+                                      void* retreat) {
   const absl::StatusOr<PoolCore*> pool = core();
   if (!pool.ok()) return pool.status();
-  const Access access = mode == PagePin::Mode::kShared ? Access::kShared : Access::kExclusive;
-  const os::Result<std::byte*> bytes = (*pool)->Get(page, access);
-  if (!bytes.ok()) return ToStatus(bytes.error());
-  PagePin pin;
-  pin.pool_ = *pool;
-  pin.bytes_ = {*bytes, page_size_};
-  pin.page_number_ = page;
-  pin.mode_ = mode;
-  return pin;
+  const Access access = exclusive ? Access::kExclusive : Access::kShared;
+  const os::Result<internal::Pinned> pinned =
+      (*pool)->GetLatched(page, access, deadline, static_cast<internal::PinSlot*>(retreat));
+  if (!pinned.ok()) return ToStatus(pinned.error());
+  return absl::StatusOr<PagePin>(absl::in_place, PagePin::Key(), *pool, pinned->slot, pinned->bytes,
+                                 page_size_, page, exclusive);
 }
 
-absl::StatusOr<PagePin> PagePool::Get(PageNumber page) { return Pin(page, PagePin::Mode::kShared); }
+absl::StatusOr<PagePin> PagePool::GetSlowly(PageNumber page, void* retreat) {
+  return Pin(page, /*exclusive=*/false, internal::kNoDeadline, retreat);
+}
 
 absl::StatusOr<PagePin> PagePool::GetForWrite(PageNumber page) {
-  return Pin(page, PagePin::Mode::kExclusive);
+  return Pin(page, /*exclusive=*/true, internal::kNoDeadline);
+}
+
+absl::StatusOr<PagePin> PagePool::Get(PageNumber page, std::chrono::nanoseconds timeout) {
+  return Pin(page, /*exclusive=*/false, DeadlineIn(timeout));
+}
+
+absl::StatusOr<PagePin> PagePool::GetForWrite(PageNumber page, std::chrono::nanoseconds timeout) {
+  return Pin(page, /*exclusive=*/true, DeadlineIn(timeout));
 }
 
 absl::StatusOr<PagePin> PagePool::MakePage(const PageNumber* requested) {
   const absl::StatusOr<PoolCore*> pool = core();
   if (!pool.ok()) return pool.status();
-  PagePin pin;
-  const os::Result<std::byte*> bytes =
-      (*pool)->New(requested, Access::kExclusive, &pin.page_number_);
-  if (!bytes.ok()) return ToStatus(bytes.error());
-  pin.pool_ = *pool;
-  pin.bytes_ = {*bytes, page_size_};
-  pin.mode_ = PagePin::Mode::kExclusive;
-  return pin;
+  PageNumber made = 0;
+  const os::Result<internal::Pinned> pinned = (*pool)->New(requested, Access::kExclusive, &made);
+  if (!pinned.ok()) return ToStatus(pinned.error());
+  return absl::StatusOr<PagePin>(absl::in_place, PagePin::Key(), *pool, pinned->slot, pinned->bytes,
+                                 page_size_, made, /*exclusive=*/true);
 }
 
 absl::StatusOr<PagePin> PagePool::New() { return MakePage(nullptr); }
@@ -162,13 +193,15 @@ absl::Status PagePool::Delete(PagePin& pin) {
     return absl::InvalidArgumentError("the pin holds no page of this pool");
   }
   const Access access = pin.mode_ == PagePin::Mode::kShared ? Access::kShared : Access::kExclusive;
-  const os::Errno error = (*pool)->Delete(pin.bytes_.data(), access);
+  const os::Errno error =
+      (*pool)->Delete({pin.data_, static_cast<internal::PinSlot*>(pin.slot_)}, access);
   if (!error.ok()) {
     // EBUSY would translate to Unavailable; but waiting does not help, the other pins must go.
     return absl::FailedPreconditionError(internal::ErrorText());
   }
   pin.mode_ = PagePin::Mode::kNone;
-  pin.bytes_ = {};
+  pin.data_ = nullptr;
+  pin.size_ = 0;
   return absl::OkStatus();
 }
 

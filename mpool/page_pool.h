@@ -15,6 +15,7 @@
 #ifndef MPOOL_PAGE_POOL_H_
 #define MPOOL_PAGE_POOL_H_
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -29,8 +30,18 @@ struct mpool_stat;
 namespace mpool {
 
 namespace internal {
+
 class PoolCore;
-}
+
+// The hit path, for the inline functions below.
+struct PoolHit {
+  std::byte* bytes;  // null: no hit
+  void* slot;
+};
+PoolHit TryHit(PoolCore& pool, uint32_t page);
+void EndHit(PoolCore& pool, void* slot);
+
+}  // namespace internal
 
 // A page of the file: its offset divided by the page size.
 using PageNumber = uint32_t;
@@ -53,11 +64,11 @@ class PagePin {
   PagePin() = default;
   PagePin(PagePin&& other) noexcept;
   PagePin& operator=(PagePin&& other) noexcept;
-  ~PagePin();
+  ~PagePin() { End(); }
 
   // The page's bytes, page_size of them; empty where nothing is held. From Get they are for
   // reading.
-  absl::Span<std::byte> bytes() const { return bytes_; }
+  absl::Span<std::byte> bytes() const { return {data_, size_}; }
   PageNumber page_number() const { return page_number_; }
 
   // The page was changed: it is written at the next sync, or before it is evicted.
@@ -70,12 +81,36 @@ class PagePin {
  private:
   friend class PagePool;
   enum class Mode : uint8_t { kNone, kShared, kExclusive };
+  // Unpins. What the object says is out of date afterwards.
+  void End() {
+    if (mode_ == Mode::kNone) return;
+    if (slot_ != nullptr && !dirty_) return internal::EndHit(*pool_, slot_);
+    EndSlowly();
+  }
+  void EndSlowly();
 
   internal::PoolCore* pool_ = nullptr;
-  absl::Span<std::byte> bytes_;
+  void* slot_ = nullptr;  // where the pool remembers the pin; null: in the page's frame
+  std::byte* data_ = nullptr;
+  uint32_t size_ = 0;
   PageNumber page_number_ = 0;
   Mode mode_ = Mode::kNone;
   bool dirty_ = false;
+
+ public:
+  // What only a PagePool can make, so only it can make a pin of a page.
+  class Key {
+    friend class PagePool;
+    Key() = default;
+  };
+  PagePin(Key, internal::PoolCore* pool, void* slot, std::byte* data, uint32_t size,
+          PageNumber page_number, bool exclusive)
+      : pool_(pool),
+        slot_(slot),
+        data_(data),
+        size_(size),
+        page_number_(page_number),
+        mode_(exclusive ? Mode::kExclusive : Mode::kShared) {}
 };
 
 // Thread-safe, but for Open and the destructor. In a child made by fork(2) every call fails with
@@ -97,10 +132,21 @@ class PagePool {
   // Pins a page for reading; waits while another pin has it for writing. InvalidArgument: past the
   // end, or the file was truncated. ResourceExhausted: all pages are pinned and the limit allows no
   // more. Else the error of reading it, or of writing what would have to go.
-  absl::StatusOr<PagePin> Get(PageNumber page);
+  absl::StatusOr<PagePin> Get(PageNumber page) {
+    const internal::PoolHit hit = internal::TryHit(*core_, page);
+    if (hit.bytes == nullptr) return GetSlowly(page, hit.slot);
+    return absl::StatusOr<PagePin>(absl::in_place, PagePin::Key(), core_, hit.slot, hit.bytes,
+                                   page_size_, page, /*exclusive=*/false);
+  }
   // Pins a page for writing; waits while any PagePin has it, and while the pool is writing it. A
-  // thread that holds the page already would wait for itself.
+  // thread that holds the page already would wait for itself. Takes the pool's latch; where other
+  // threads use the pool, the first one after some gets of a page enters the kernel (membarrier(2)).
   absl::StatusOr<PagePin> GetForWrite(PageNumber page);
+  // The same, but wait for other threads no longer than `timeout`. DeadlineExceeded: the page was
+  // still being read into the pool, or in use, then; it is as it was. Time that this thread's own
+  // reading and writing takes is not bounded.
+  absl::StatusOr<PagePin> Get(PageNumber page, std::chrono::nanoseconds timeout);
+  absl::StatusOr<PagePin> GetForWrite(PageNumber page, std::chrono::nanoseconds timeout);
   // Makes a page after the last one, or with this number; zeroed, pinned for writing, not yet
   // dirty. AlreadyExists: the number is in the file or the pool. OutOfRange: there is no higher
   // number.
@@ -132,10 +178,14 @@ class PagePool {
   PagePool() = default;
   // The pool, or why this process has none.
   absl::StatusOr<internal::PoolCore*> core() const;
-  absl::StatusOr<PagePin> Pin(PageNumber page, PagePin::Mode mode);
+  absl::StatusOr<PagePin> GetSlowly(PageNumber page, void* retreat);
+  absl::StatusOr<PagePin> Pin(PageNumber page, bool exclusive,
+                              std::chrono::steady_clock::time_point deadline,
+                              void* retreat = nullptr);
   absl::StatusOr<PagePin> MakePage(const PageNumber* requested);
 
-  void* handle_ = nullptr;  // the C interface's
+  internal::PoolCore* core_ = nullptr;
+  void* handle_ = nullptr;  // the C interface's, which tells whether core_ is this process'
   uint32_t page_size_ = 0;
   std::unique_ptr<Filters> filters_;
 };

@@ -119,6 +119,12 @@ Errno FakeMemory::OmitFromFork(PageRange pages) {
   return space_.Change(pages, [](FakeAddressSpace::Page& page) { page.fork = Fork::kOmit; });
 }
 
+// All of its pages are small.
+Errno FakeMemory::AdviseHugePages(PageRange pages, HugePages) {
+  LatchHolder holder(latch_);
+  return space_.Change(pages, [](FakeAddressSpace::Page&) {});
+}
+
 Result<bool> FakeMemory::AllLocked(PageRange pages) const {
   LatchHolder holder(latch_);
   return space_.CountLocked(pages) == pages.count();

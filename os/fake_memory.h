@@ -53,6 +53,7 @@ class FakeMemory final : public Memory {
   Errno ReserveBlocks(PageRange pages) override;
   Errno OmitFromDumps(PageRange pages) override;
   Errno OmitFromFork(PageRange pages) override;
+  Errno AdviseHugePages(PageRange pages, HugePages advice) override;
   Errno PageOut(PageRange pages) override;
   Result<bool> AllLocked(PageRange pages) const override;
   Result<PageCount> CountPresent(PageRange pages) const override;

@@ -38,6 +38,7 @@ class FaultPlan {
     kReserveBlocks,
     kOmitFromDumps,
     kOmitFromFork,
+    kAdviseHugePages,
     kPageOut,
     kCheckLimit,
     kAllLocked,

@@ -81,6 +81,11 @@ Errno FaultyMemory::OmitFromFork(PageRange pages) {
   return memory().OmitFromFork(pages);
 }
 
+Errno FaultyMemory::AdviseHugePages(PageRange pages, HugePages advice) {
+  if (const Errno error = plan_.Next(Kind::kAdviseHugePages); !error.ok()) return error;
+  return memory().AdviseHugePages(pages, advice);
+}
+
 Errno FaultyMemory::PageOut(PageRange pages) {
   if (const Errno error = plan_.Next(Kind::kPageOut); !error.ok()) return error;
   return memory().PageOut(pages);

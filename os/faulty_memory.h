@@ -36,6 +36,7 @@ class FaultyMemory final : public ForwardingMemory {
   Errno ReserveBlocks(PageRange pages) override;
   Errno OmitFromDumps(PageRange pages) override;
   Errno OmitFromFork(PageRange pages) override;
+  Errno AdviseHugePages(PageRange pages, HugePages advice) override;
   Errno PageOut(PageRange pages) override;
   Result<bool> AllLocked(PageRange pages) const override;
   Result<PageCount> CountPresent(PageRange pages) const override;

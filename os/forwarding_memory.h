@@ -30,6 +30,9 @@ class ForwardingMemory : public Memory {
   Errno ReserveBlocks(PageRange pages) override { return memory_.ReserveBlocks(pages); }
   Errno OmitFromDumps(PageRange pages) override { return memory_.OmitFromDumps(pages); }
   Errno OmitFromFork(PageRange pages) override { return memory_.OmitFromFork(pages); }
+  Errno AdviseHugePages(PageRange pages, HugePages advice) override {
+    return memory_.AdviseHugePages(pages, advice);
+  }
   Errno PageOut(PageRange pages) override { return memory_.PageOut(pages); }
   Result<bool> AllLocked(PageRange pages) const override { return memory_.AllLocked(pages); }
   Result<PageCount> CountPresent(PageRange pages) const override {

@@ -116,6 +116,19 @@ class KernelMemory final : public Memory {
   Errno OmitFromDumps(PageRange pages) override { return Advise(pages, MADV_DONTDUMP); }
   Errno OmitFromFork(PageRange pages) override { return Advise(pages, MADV_DONTFORK); }
 
+  Errno AdviseHugePages(PageRange pages, HugePages advice) override {
+    constexpr int kCollapse = 25;  // MADV_COLLAPSE, which Debian 12's headers lack
+    switch (advice) {
+      case HugePages::kForbid:
+        return Advise(pages, MADV_NOHUGEPAGE);
+      case HugePages::kAllow:
+        return Advise(pages, MADV_HUGEPAGE);
+      case HugePages::kMakeNow:
+        return Advise(pages, kCollapse);
+    }
+    std::abort();  // there are no others
+  }
+
   Errno ReserveBlocks(PageRange pages) override {
     return ForEachPart(pages, [this](const Mapping& mapping, PageRange part) {
       if (!mapping.needs_blocks()) return kSuccess;

@@ -69,6 +69,12 @@ class Memory {
     kOmit,     // a child finds a hole (MADV_DONTFORK), so the parent takes no copy-on-write faults
   };
 
+  enum class HugePages {
+    kForbid,   // none, not later either: to make one takes its pages away for a moment
+    kAllow,    // where a fault finds an aligned range empty
+    kMakeNow,  // of every aligned range that is resident, before the call returns
+  };
+
   virtual ~Memory() = default;
 
   // Bytes in a page of the MMU: a power of two.
@@ -120,6 +126,9 @@ class Memory {
   // ENOMEM: a hole, or a mapping could not be split.
   virtual Errno OmitFromDumps(PageRange pages) = 0;
   virtual Errno OmitFromFork(PageRange pages) = 0;
+  // Tells the kernel about transparent huge pages. An error does no harm: the pages are small then.
+  // EINVAL: the kernel has none (kMakeNow: or is older than 6.1). ENOMEM: a hole, or no memory.
+  virtual Errno AdviseHugePages(PageRange pages, HugePages advice) = 0;
   // Asks the kernel to evict the pages now (MADV_PAGEOUT). EINVAL: a page of the range is locked.
   virtual Errno PageOut(PageRange pages) = 0;
 

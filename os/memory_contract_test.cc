@@ -184,6 +184,7 @@ TEST_P(MemoryContract, EmptyRangesSucceedAndDoNothing) {
     EXPECT_EQ(memory().ReserveBlocks(empty), kSuccess);
     EXPECT_EQ(memory().OmitFromDumps(empty), kSuccess);
     EXPECT_EQ(memory().OmitFromFork(empty), kSuccess);
+    EXPECT_EQ(memory().AdviseHugePages(empty, Memory::HugePages::kMakeNow), kSuccess);
     EXPECT_TRUE(*memory().AllLocked(empty));
     EXPECT_EQ(memory().PageOut(empty), kSuccess);
     EXPECT_EQ(memory().Unmap(empty), kSuccess);

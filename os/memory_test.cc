@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <iostream>
 #include <string>
 
 #include "os/fault_count.h"
@@ -274,6 +275,36 @@ TEST(RealMemory, PagesOmittedFromDumpsAreMarkedSo) {
   ASSERT_EQ(RealMemory().OmitFromDumps(memory.Part(2, 4)), kSuccess);
   EXPECT_NE(FlagsOf(&memory.FirstByte(2)).find(" dd "), std::string::npos);
   EXPECT_EQ(FlagsOf(&memory.FirstByte(6)).find(" dd "), std::string::npos);
+}
+
+// In bytes, of the whole process.
+uint64_t HugeBytes() {
+  std::ifstream rollup("/proc/self/smaps_rollup");
+  for (std::string word; rollup >> word;) {
+    uint64_t kib = 0;
+    if (word == "AnonHugePages:" && rollup >> kib) return kib * 1024;
+  }
+  return 0;
+}
+
+TEST(RealMemory, SmallPagesBecomeHugeOnesWhereTheyAreAskedForAtOnce) {
+  const PageCount huge((size_t{2} << 20) / RealMemory().page_size());
+  const Result<PageRange> pages =
+      RealMemory().Map(huge, Memory::Access::kReadWrite, Memory::Fork::kInherit, huge);
+  ASSERT_TRUE(pages.ok());
+  ASSERT_EQ(RealMemory().AdviseHugePages(*pages, Memory::HugePages::kForbid), kSuccess);
+  const uint64_t before = HugeBytes();
+  std::memset(pages->address(RealMemory().page_size()), 1, size_t{2} << 20);
+  EXPECT_EQ(HugeBytes(), before);
+  ASSERT_EQ(RealMemory().AdviseHugePages(*pages, Memory::HugePages::kAllow), kSuccess);
+  const Errno error = RealMemory().AdviseHugePages(*pages, Memory::HugePages::kMakeNow);
+  if (error.ok()) {
+    EXPECT_EQ(HugeBytes(), before + (size_t{2} << 20));
+  } else {
+    std::cout << "no huge page can be made here: " << error.Name() << std::endl;
+    EXPECT_EQ(HugeBytes(), before);
+  }
+  EXPECT_EQ(RealMemory().Unmap(*pages), kSuccess);
 }
 
 TEST(RealMemory, DecommittedPagesComeBackAsZeros) {

@@ -11,10 +11,14 @@
 //
 // In kLoading and kWriteback the thread that set the state does I/O without the latch, and only
 // that thread moves it on; everyone else waits, or goes on with another frame.
+//
+// The latch guards everything here but `dirty`. Pins that are taken on a hit are not here at all:
+// see pin_lines.h.
 
 #ifndef MPOOL_INTERNAL_FRAME_H_
 #define MPOOL_INTERNAL_FRAME_H_
 
+#include <atomic>
 #include <cstdint>
 
 namespace mpool::internal {
@@ -26,6 +30,8 @@ inline constexpr PageNumber kMaxPageNumber = 0xffffffff;  // a count, never a pa
 // A frame of the pool.
 using FrameIndex = uint32_t;
 inline constexpr FrameIndex kNoFrame = 0xffffffff;
+// There are no more: the page table has 29 bits for a frame.
+inline constexpr uint64_t kFramesMax = (uint64_t{1} << 29) - 2;
 
 enum class FrameState : uint8_t {
   kAbsent = 0,  // has no memory; the state of zero bytes
@@ -35,22 +41,50 @@ enum class FrameState : uint8_t {
   kWriteback,   // holds its page, which is being written; may be read and pinned, not evicted
 };
 
+// Where the replacement policy has a frame.
+enum class FrameQueue : uint8_t {
+  kNone = 0,
+  kMain,      // the queue, or S3-FIFO's main one
+  kSmall,     // S3-FIFO's queue of pages that are new
+  kTaken,     // a victim, out of kMain
+  kTakenNew,  // a victim, out of kSmall
+  kIdle,      // a growth frame without pins: not the policy's, goes back at the next miss
+};
+
 struct FrameHeader {
   PageNumber page_number = 0;
   FrameState state = FrameState::kAbsent;
-  bool dirty = false;          // differs from the file, as far as is known
-  bool queued = false;         // in the replacer's queue
+  FrameQueue queue = FrameQueue::kNone;
+  // Differs from the file, as far as is known. Set by whoever puts a changed page, without the
+  // latch, and stored even where it is set already: see PoolCore::Put.
+  std::atomic<bool> dirty = false;
   bool write_latched = false;  // pinned by a GetForWrite
+  uint8_t reads_to_open = 0;   // after a GetForWrite: gets until hits need no latch again
   bool unlocked = false;       // its memory is not locked (MPOOL_OVERFLOW_UNLOCKED)
   bool unsynced = false;       // written, and no fdatasync has begun since
   bool syncing = false;        // written, and an fdatasync that began afterwards is under way
-  uint32_t pins = 0;           // all of them; above 0, the page stays
+  uint32_t pins = 0;           // those that are counted here
   uint32_t readers = 0;        // of these, pins by a C++ Get, which share the page
-  // Neighbours in the replacer's queue; `next` alone in the list of free frames.
+  // Pins in other threads' lines that are over: put by a thread that did not get the page.
+  uint32_t owed = 0;
+  // Neighbours in a queue; `next` alone in the list of free frames.
   FrameIndex previous = kNoFrame;
   FrameIndex next = kNoFrame;
 
   bool holds_page() const { return state == FrameState::kValid || state == FrameState::kWriteback; }
+  bool is_victim() const { return queue == FrameQueue::kTaken || queue == FrameQueue::kTakenNew; }
+
+  // It holds no page any more. What is said about its memory and about other threads' lines stays.
+  void Reset(FrameState to) {
+    page_number = 0;
+    state = to;
+    queue = FrameQueue::kNone;
+    dirty.store(false, std::memory_order_relaxed);
+    write_latched = unsynced = syncing = false;
+    reads_to_open = 0;
+    pins = readers = 0;
+    previous = next = kNoFrame;
+  }
 };
 static_assert(sizeof(FrameHeader) <= 32);
 

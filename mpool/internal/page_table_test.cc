@@ -33,10 +33,9 @@ std::vector<PageNumber> PagesAt(size_t slot, size_t count, size_t entries) {
 }
 
 TEST(PageTable, IsAPowerOfTwoAndAtMostHalfFull) {
-  EXPECT_EQ(PageTable::EntriesFor(0), 2u);
-  EXPECT_EQ(PageTable::EntriesFor(1), 2u);
-  EXPECT_EQ(PageTable::EntriesFor(2), 4u);
-  EXPECT_EQ(PageTable::EntriesFor(3), 8u);
+  EXPECT_EQ(PageTable::EntriesFor(0), 8u);  // a cache line
+  EXPECT_EQ(PageTable::EntriesFor(4), 8u);
+  EXPECT_EQ(PageTable::EntriesFor(5), 16u);
   EXPECT_EQ(PageTable::EntriesFor(64), 128u);
   EXPECT_EQ(PageTable::EntriesFor(65), 256u);
   EXPECT_EQ(PageTable::EntriesFor(uint64_t{1} << 32), uint64_t{1} << 33);
@@ -47,10 +46,10 @@ TEST(PageTable, HoldsTheLowestAndTheHighestNumbers) {
   PageTable table(entries);
   EXPECT_EQ(table.capacity(), 4u);
   table.Insert(0, 0);
-  table.Insert(kMaxPageNumber - 1, kNoFrame - 1);
+  table.Insert(kMaxPageNumber - 1, kFramesMax - 1);
   table.Insert(kMaxPageNumber, 7);
   EXPECT_EQ(table.Find(0), 0u);
-  EXPECT_EQ(table.Find(kMaxPageNumber - 1), kNoFrame - 1);
+  EXPECT_EQ(table.Find(kMaxPageNumber - 1), kFramesMax - 1);
   EXPECT_EQ(table.Find(kMaxPageNumber), 7u);
   EXPECT_EQ(table.Find(1), kNoFrame);
 }
@@ -76,7 +75,7 @@ TEST(PageTable, LeavesNothingBehind) {
   PageTable table(entries);
   for (PageNumber page = 0; page < 8; ++page) table.Insert(page * 77, page);
   for (PageNumber page = 0; page < 8; ++page) table.Erase(page * 77);
-  EXPECT_EQ(entries, std::vector<PageTable::Entry>(16));
+  for (const PageTable::Entry& entry : entries) EXPECT_EQ(entry, 0u);
 }
 
 TEST(PageTable, CopiesEveryEntryToALargerOne) {
@@ -88,11 +87,78 @@ TEST(PageTable, CopiesEveryEntryToALargerOne) {
   EXPECT_EQ(to.Find(1), kNoFrame);
 }
 
+TEST(PageTable, AnEntryIsClosedUntilItIsOpenedAndUnused) {
+  std::vector<PageTable::Entry> entries(8);
+  PageTable table(entries);
+  table.Insert(5, 77);
+  const PageTable::Found found = table.Look(5);
+  ASSERT_NE(found.entry, nullptr);
+  EXPECT_EQ(found.frame(), 77u);
+  EXPECT_FALSE(found.open());
+  EXPECT_EQ(found.usage(), 0u);
+  table.Open(5);
+  EXPECT_TRUE(table.Look(5).open());
+  EXPECT_TRUE(table.Close(5));
+  EXPECT_FALSE(table.Close(5));
+  EXPECT_FALSE(table.Look(5).open());
+  EXPECT_EQ(table.Look(6).entry, nullptr);
+}
+
+TEST(PageTable, UsesAreCountedUpToThreeAndChangeNothingElse) {
+  std::vector<PageTable::Entry> entries(8);
+  PageTable table(entries);
+  table.Insert(5, 77);
+  table.Open(5);
+  for (const unsigned usage : {1u, 2u, 3u, 3u}) {
+    table.Look(5).Use();
+    EXPECT_EQ(table.UsageOf(5), usage);
+  }
+  table.SetUsage(5, 1);
+  EXPECT_EQ(table.UsageOf(5), 1u);
+  EXPECT_TRUE(table.Look(5).open());
+  EXPECT_EQ(table.Find(5), 77u);
+}
+
+TEST(PageTable, WhoHasFoundAPageSeesThatItsEntryHasChanged) {
+  constexpr auto kOrder = std::memory_order_acquire;
+  std::vector<PageTable::Entry> entries(8);
+  PageTable table(entries);
+  table.Insert(5, 77);
+  table.Open(5);
+  const PageTable::Found found = table.Look(5);
+  EXPECT_TRUE(found.StillThere(kOrder));
+  found.Use();
+  EXPECT_TRUE(found.StillThere(kOrder));
+  table.Close(5);
+  EXPECT_FALSE(found.StillThere(kOrder));
+  found.Use();  // too late: it must not open the entry again
+  EXPECT_FALSE(table.Look(5).open());
+  table.Open(5);
+  EXPECT_TRUE(found.StillThere(kOrder));
+  table.Erase(5);
+  table.Insert(5, 78);
+  table.Open(5);
+  EXPECT_FALSE(found.StillThere(kOrder));
+  table.Clear();
+  EXPECT_FALSE(found.StillThere(kOrder));
+  EXPECT_EQ(table.Find(5), kNoFrame);
+}
+
+TEST(PageTable, IsTheSameAfterItWasPacked) {
+  alignas(64) std::array<PageTable::Entry, 16> entries{};
+  PageTable table(entries);
+  table.Insert(5, 77);
+  const PageTable same = PageTable::Unpack(table.Pack());
+  EXPECT_EQ(same.Find(5), 77u);
+  EXPECT_EQ(same.capacity(), 8u);
+  EXPECT_EQ(PageTable::Unpack(PageTable().Pack()).Find(5), kNoFrame);
+}
+
 // Inserts the page if it is absent, else erases it, in the table and in the reference.
 struct Pair {
   static constexpr size_t kEntries = 8;
   static constexpr size_t kPages = kEntries / 2;
-  std::array<PageTable::Entry, kEntries> entries{};
+  alignas(64) std::array<PageTable::Entry, kEntries> entries{};
   PageTable table{entries};
   std::array<bool, kPages> present{};
   std::array<PageNumber, kPages> pages;

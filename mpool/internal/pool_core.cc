@@ -8,20 +8,21 @@
 #include <utility>
 
 #include "mpool/internal/error_text.h"
+#include "os/process_barrier.h"
 
 namespace mpool::internal {
 namespace {
-
-// The handle and the pool, side by side in memory that fork wipes.
-struct Home {
-  MPOOL handle;
-  alignas(PoolCore) std::byte pool[sizeof(PoolCore)];
-};
 
 // What a page number can count, and a file offset reach.
 PageNumber LimitOfPages(uint32_t page_size) {
   constexpr uint64_t kOffsetMax = std::numeric_limits<int64_t>::max();
   return static_cast<PageNumber>(std::min<uint64_t>(kMaxPageNumber, kOffsetMax / page_size));
+}
+
+// Not 0, which is what a thread remembers that has used no pool.
+uint64_t NextPoolId() {
+  static std::atomic<uint64_t> last{0};
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
 }
 
 // The mirrors in the handle are read by callers without a latch.
@@ -32,14 +33,10 @@ void Mirror(T& mirror, uint64_t value) {
 
 }  // namespace
 
-PoolCore* PoolCore::FromHandle(MPOOL* handle) {
-  return handle == nullptr ? nullptr : reinterpret_cast<PoolCore*>(handle->mp_private);
-}
-
 os::Result<PoolCore*> PoolCore::Open(os::Memory& memory, Locker& locker,
                                      std::unique_ptr<os::File> file, const PoolConfig& config) {
   const size_t mmu_page = memory.page_size();
-  const os::PageCount count((sizeof(Home) + mmu_page - 1) / mmu_page);
+  const os::PageCount count((sizeof(PoolHome) + mmu_page - 1) / mmu_page);
   const os::Result<os::PageRange> pages =
       memory.Map(count, os::Memory::Access::kReadWrite, os::Memory::Fork::kWipe);
   if (!pages.ok()) return Failed(pages.error(), "no address space for a pool");
@@ -49,9 +46,10 @@ os::Result<PoolCore*> PoolCore::Open(os::Memory& memory, Locker& locker,
     (void)memory.Unmap(*pages);
     return Failed(error, "no locked memory for a pool: %s", locker.ErrorText());
   }
-  Home* home = new (bytes.data()) Home{};
+  PoolHome* home = new (bytes.data()) PoolHome{};
   PoolCore* pool =
       new (home->pool) PoolCore(&home->handle, *pages, memory, locker, std::move(file), config);
+  pool->frames_.lines().SetFirst(home->lines);
   home->handle.mp_private = reinterpret_cast<mpool_private*>(pool);
   if (const os::Errno error = pool->Prepare(); !error.ok()) {
     Close(pool);
@@ -74,11 +72,12 @@ void PoolCore::Close(PoolCore* pool) {
 PoolCore::PoolCore(MPOOL* handle, os::PageRange home, os::Memory& memory, Locker& locker,
                    std::unique_ptr<os::File> file, const PoolConfig& config)
     : handle_(handle),
+      id_(NextPoolId()),
+      frames_(memory, locker, config.page_size, config.pages_max),
       home_(home),
       memory_(memory),
       locker_(locker),
       io_(std::move(file), config.page_size),
-      frames_(memory, locker, config.page_size, config.pages_max),
       page_limit_(LimitOfPages(config.page_size)),
       config_(config) {}
 
@@ -100,7 +99,14 @@ os::Errno PoolCore::Prepare() {
     return Failed(os::Errno(ENOMEM), "no address space for %llu pages at once",
                   static_cast<unsigned long long>(config_.pages_max));
   }
-  replacer_.emplace(frames_.headers());
+  if (config_.least_recently_used) {
+    replacer_ = &lru_.emplace(frames_.headers());
+  } else {
+    replacer_ =
+        &s3_fifo_.emplace(frames_.headers(), static_cast<UsageCounters&>(*this), frames_.ghost());
+  }
+  hits_without_latch_ =
+      !config_.latched_hits && !config_.least_recently_used && os::PrepareProcessBarrier();
   do {
     if (const os::Errno error = Grow(); !error.ok()) return error;
   } while (config_.prelock && frames_.frames() < frames_.ordinary_max());
@@ -115,29 +121,31 @@ void PoolCore::RefreshMirrors() {
   Mirror(handle_->maxcache, config_.pages_max);
 }
 
-os::Result<std::byte*> PoolCore::Get(PageNumber page, Access access) {
+os::Result<Pinned> PoolCore::GetLatched(PageNumber page, Access access, Deadline deadline,
+                                        PinSlot* retreat) {
+  // Somebody may have seen it for a moment, and be waiting.
+  if (retreat != nullptr && EndPin(*retreat)) WakeWriters();
   const os::LatchHolder holder(latch_);
   ++stats_.gets;
-  const os::Result<FrameIndex> frame = Fetch(page, access);
-  if (!frame.ok()) return frame.error();
-  return frames_.frame(*frame);
+  return Fetch(page, access, deadline);
 }
 
-// A page's frame, used as `access` says; loaded first, if it is not there.
-os::Result<FrameIndex> PoolCore::Fetch(PageNumber page, Access access) {
+// The page, used as `access` says; loaded first, if it is not there.
+os::Result<Pinned> PoolCore::Fetch(PageNumber page, Access access, Deadline deadline) {
   bool missed = false;
   for (;;) {
-    const FrameIndex frame = frames_.table().Find(page);
-    const bool there = frame != kNoFrame && header(frame).holds_page();
+    const PageTable::Found found = frames_.table().Look(page);
+    const bool known = found.entry != nullptr;
+    const bool there = known && header(found.frame()).holds_page();
     if (!there && !std::exchange(missed, true)) ++stats_.misses;
     if (there) {
       if (!missed) ++stats_.hits;
-      if (const os::Errno error = Pin(frame, access); !error.ok()) return error;
-      return frame;
+      found.Use();
+      return Pin(found.frame(), access, deadline);
     }
-    if (frame != kNoFrame) {
-      changed_.Wait(latch_);  // another thread is loading it
-      continue;
+    if (known) {
+      if (Await(deadline)) continue;  // another thread is loading it
+      return Failed(os::Errno(ETIMEDOUT), "page %u is still being read by another thread", page);
     }
     if (const os::Errno error = CheckExists(page); !error.ok()) return error;
     const os::Result<FrameIndex> taken = TakeFrame(Overflows::kAllowed);
@@ -158,18 +166,23 @@ os::Errno PoolCore::CheckExists(PageNumber page) {
 }
 
 // Reads the page into the frame, which is the caller's.
-os::Result<FrameIndex> PoolCore::Load(PageNumber page, FrameIndex frame, Access access) {
+os::Result<Pinned> PoolCore::Load(PageNumber page, FrameIndex frame, Access access) {
   const bool must_exist = page < pages_in_file_;
   const Filters filters = filters_;
-  BeginLoading(page, frame, access);
+  const Pinned pinned = BeginLoading(page, frame, access);
   os::Errno error;
   {
     const os::LatchRelease release(latch_);
-    error = io_.Read(page, frames_.frame(frame), must_exist, filters);
+    error = io_.Read(page, pinned.bytes, must_exist, filters);
   }
   if (!error.ok()) {
     --io_in_flight_;
-    Unpin(frame, access);
+    if (pinned.slot != nullptr) {
+      pinned.slot->store(0, kSlotStore);
+      --line_pins_;
+    } else if (access != Access::kNone) {
+      UncountPin(frame);
+    }
     DropPage(frame);
     GiveBack(frame);
     RefreshMirrors();
@@ -181,73 +194,39 @@ os::Result<FrameIndex> PoolCore::Load(PageNumber page, FrameIndex frame, Access 
   }
   ++stats_.page_ins;
   FinishLoading(frame);
-  return frame;
+  return pinned;
 }
 
 // The page is in the table, and whoever asks for it waits, until FinishLoading or DropPage.
-void PoolCore::BeginLoading(PageNumber page, FrameIndex frame, Access access) {
+Pinned PoolCore::BeginLoading(PageNumber page, FrameIndex frame, Access access) {
   FrameHeader& h = header(frame);
   h.page_number = page;
   h.state = FrameState::kLoading;
   frames_.table().Insert(page, frame);
   ++cached_;
   ++io_in_flight_;
-  (void)Pin(frame, access);  // the first pin: neither waits nor fails
+  Pinned pinned{.bytes = frames_.frame(frame)};
+  if (access == Access::kNone) return pinned;
+  if (access != Access::kExclusive) pinned.slot = PinInLine(frame);
+  if (pinned.slot != nullptr) return pinned;
+  CountPin(frame);
+  if (access == Access::kShared) ++h.readers;
+  if (access == Access::kExclusive) h.write_latched = true;
+  return pinned;
 }
 
 void PoolCore::FinishLoading(FrameIndex frame) {
-  header(frame).state = FrameState::kValid;
+  FrameHeader& h = header(frame);
+  h.state = FrameState::kValid;
   --io_in_flight_;
-  if (header(frame).pins == 0) Queue(frame);
+  if (!frames_.IsGrowthFrame(frame)) {
+    replacer_->Insert(frame);
+  } else if (h.pins == 0) {
+    idle_growth_.PushBack(frames_.headers(), frame);
+  }
+  Reopen(frame);
   RefreshMirrors();
   changed_.NotifyAll();
-}
-
-// Pins first, so that the page stays while this waits for an access to end.
-os::Errno PoolCore::Pin(FrameIndex frame, Access access) {
-  FrameHeader& h = header(frame);
-  if (access == Access::kNone) {
-    if (h.queued) {  // used just now
-      Unqueue(frame);
-      Queue(frame);
-    }
-    return os::kSuccess;
-  }
-  if (h.pins == kPinsMax) {
-    return Failed(os::Errno(EAGAIN),
-                  "page %u is pinned %u times, the most there can be; put it back", h.page_number,
-                  kPinsMax);
-  }
-  if (h.queued) Unqueue(frame);
-  ++h.pins;
-  ++stats_.pins;
-  if (access == Access::kShared) {
-    while (h.write_latched) changed_.Wait(latch_);
-    ++h.readers;
-    ++owned_pins_;
-  } else if (access == Access::kExclusive) {
-    const auto in_use = [&h] {
-      return h.write_latched || h.readers > 0 || h.state == FrameState::kWriteback;
-    };
-    while (in_use()) changed_.Wait(latch_);
-    h.write_latched = true;
-    ++owned_pins_;
-  }
-  return os::kSuccess;
-}
-
-void PoolCore::Unpin(FrameIndex frame, Access access) {
-  FrameHeader& h = header(frame);
-  if (access == Access::kNone) return;
-  --h.pins;
-  --stats_.pins;
-  if (access == Access::kShared) --h.readers;
-  if (access == Access::kExclusive) h.write_latched = false;
-  if (access != Access::kPinned) {
-    --owned_pins_;
-    if (h.pins > 0) changed_.NotifyAll();
-  }
-  if (h.pins == 0 && h.state == FrameState::kValid) Queue(frame);
 }
 
 os::Result<PageNumber> PoolCore::ChooseNumber(const PageNumber* requested) {
@@ -265,7 +244,7 @@ os::Result<PageNumber> PoolCore::ChooseNumber(const PageNumber* requested) {
   return Failed(os::Errno(EFBIG), "there is no page after page %u", page_limit_ - 1);
 }
 
-os::Result<std::byte*> PoolCore::New(const PageNumber* requested, Access access, PageNumber* made) {
+os::Result<Pinned> PoolCore::New(const PageNumber* requested, Access access, PageNumber* made) {
   const os::LatchHolder holder(latch_);
   os::Result<PageNumber> page = ChooseNumber(requested);
   if (!page.ok()) return page.error();
@@ -276,61 +255,41 @@ os::Result<std::byte*> PoolCore::New(const PageNumber* requested, Access access,
     GiveBack(*frame);
     return page.error();
   }
-  BeginLoading(*page, *frame, access);
+  const Pinned pinned = BeginLoading(*page, *frame, access);
   if (*page >= page_count_) page_count_ = *page + 1;
-  std::byte* bytes = frames_.frame(*frame);
   {
     const os::LatchRelease release(latch_);
-    std::memset(bytes, 0, page_size());
+    std::memset(pinned.bytes, 0, page_size());
   }
   ++stats_.news;
   FinishLoading(*frame);
   *made = *page;
-  return bytes;
+  return pinned;
 }
 
-os::Result<FrameIndex> PoolCore::PinnedFrameAt(const void* address) {
-  const FrameIndex frame = frames_.FrameAt(address);
-  if (frame == kNoFrame) {
-    return Failed(os::Errno(EINVAL), "%p is not the address of a page in this pool", address);
-  }
-  if (!header(frame).holds_page() || header(frame).pins == 0) {
-    return Failed(os::Errno(EINVAL), "the page at %p is not pinned; each put needs a get or new",
-                  address);
-  }
-  return frame;
-}
-
-os::Errno PoolCore::Put(const void* address, Access access, bool dirty) {
+os::Errno PoolCore::Delete(const Pinned& pinned, Access access) {
   const os::LatchHolder holder(latch_);
-  const os::Result<FrameIndex> frame = PinnedFrameAt(address);
+  os::Result<FrameIndex> frame = PinnedFrameAt(pinned.bytes);
   if (!frame.ok()) return frame.error();
-  if (dirty) SetDirty(header(*frame), true);
-  Unpin(*frame, access);
-  last_puts_.Record(*frame);
-  ++stats_.puts;
-  return os::kSuccess;
-}
-
-os::Errno PoolCore::Delete(const void* address, Access access) {
-  const os::LatchHolder holder(latch_);
-  os::Result<FrameIndex> frame = PinnedFrameAt(address);
-  while (frame.ok() && header(*frame).state == FrameState::kWriteback && header(*frame).pins == 1) {
+  Close(*frame);
+  while (frame.ok() && header(*frame).state == FrameState::kWriteback && PinsOf(*frame) == 1) {
     if (PageIo::InFilter()) {
+      Reopen(*frame);
       return Failed(os::Errno(EBUSY), "page %u is being written, and a filter cannot wait for that",
                     header(*frame).page_number);
     }
-    changed_.Wait(latch_);
-    frame = PinnedFrameAt(address);  // others may have come meanwhile, or put this very pin
+    (void)Await(kNoDeadline);
+    frame = PinnedFrameAt(pinned.bytes);  // others may have come meanwhile, or put this very pin
+    if (frame.ok()) Close(*frame);
   }
   if (!frame.ok()) return frame.error();
   const FrameHeader& h = header(*frame);
-  if (h.pins > 1) {
+  if (const uint32_t pins = PinsOf(*frame); pins > 1) {
+    Reopen(*frame);
     return Failed(os::Errno(EBUSY), "page %u is pinned %u times; only its last user can delete it",
-                  h.page_number, h.pins);
+                  h.page_number, pins);
   }
-  Unpin(*frame, access);
-  Unqueue(*frame);
+  EndOnlyPin(*frame, pinned, access);
   DropPage(*frame);
   GiveBack(*frame);
   ++stats_.deletes;
@@ -375,15 +334,23 @@ void PoolCore::SetAllowUnlocked(bool allow) {
 struct mpool_stat PoolCore::Stats() {
   const os::LatchHolder holder(latch_);
   struct mpool_stat stats = stats_;
+  const PinLines::Totals lines = frames_.lines().Sum();
+  stats.gets += lines.hits;
+  stats.hits += lines.hits;
+  stats.puts += lines.hits + line_pins_ + owed_pins_ - lines.pins;
+  stats.pins = counted_pins_ + lines.pins - owed_pins_;
+  frames_.ForEachFrame([&](FrameIndex frame) {
+    if (header(frame).dirty.load(std::memory_order_relaxed)) ++stats.dirty;
+  });
   stats.frames = frames_.frames();
   stats.frames_locked = frames_.frames() - frames_.unlocked_frames();
   stats.frames_overflow = frames_.growth_frames();
   return stats;
 }
 
-uint64_t PoolCore::OwnedPins() {
+uint64_t PoolCore::Pins() {
   const os::LatchHolder holder(latch_);
-  return owned_pins_;
+  return counted_pins_ + frames_.lines().Sum().pins - owed_pins_;
 }
 
 PageNumber PoolCore::page_count() {
@@ -397,7 +364,8 @@ size_t PoolCore::ListPages(std::span<CachedPage> pages) {
   frames_.ForEachFrame([&](FrameIndex frame) {
     const FrameHeader& h = header(frame);
     if (h.holds_page() && count < pages.size()) {
-      pages[count++] = {h.page_number, h.dirty, h.pins > 0};
+      pages[count++] = {h.page_number, h.dirty.load(std::memory_order_relaxed),
+                        h.pins + PinsInLines(frame) > 0};
     }
   });
   return count;

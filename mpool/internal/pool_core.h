@@ -1,13 +1,20 @@
 // PoolCore: the page pool itself, behind both interfaces.
 //
-// Owns the latch. Invariants, whenever the latch is free:
+// A hit takes no latch: it looks the page up, pins it in its thread's line and looks again
+// (pin_lines.h). Everything else is under the pool's latch. Invariants, whenever the latch is free:
 //  1. A page is in at most one frame, and the page table says which.
 //  2. A frame with pins holds its page until the last pin is gone, at the same address.
-//  3. The replacer holds exactly the frames that are kValid and have no pins.
-//  4. A page that differs from the file is dirty, or being written by the thread that took the mark.
-//  5. Whatever a hit touches is locked in memory: this object, headers, page table, frames.
+//  3. The entry of a page is open only if it is kValid or kWriteback in an ordinary frame that is no
+//     victim, and nobody has it, or had it a moment ago, for writing.
+//  4. The replacer holds the ordinary frames that hold a page; victims have been taken from it.
+//  5. A page that differs from the file is dirty, or being written by the thread that took the mark,
+//     or pinned by who has changed it.
+//  6. Whatever a hit touches is locked in memory: this object, headers, page table, lines, frames.
 // No latch is held across I/O, a filter, or zeroing a page. Latch order: only this one; pinlock's
 // own is taken under it when memory grows.
+//
+// Pins of a frame: those counted in its header, plus the slots in all lines that have it, less those
+// that it owes (a put by a thread that did not get the page).
 //
 // Thread-safe, but for Open and Close. Lives in memory that fork wipes, so that a child finds a
 // null `mp_private` in the handle instead of pins and latches of a process that it is not.
@@ -15,6 +22,8 @@
 #ifndef MPOOL_INTERNAL_POOL_CORE_H_
 #define MPOOL_INTERNAL_POOL_CORE_H_
 
+#include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -23,11 +32,13 @@
 
 #include "absl/base/thread_annotations.h"
 #include "mpool/internal/frame.h"
-#include "mpool/internal/last_puts.h"
 #include "mpool/internal/locker.h"
+#include "mpool/internal/lru_replacer.h"
 #include "mpool/internal/page_io.h"
+#include "mpool/internal/pin_lines.h"
 #include "mpool/internal/pool_memory.h"
-#include "mpool/internal/replacer.h"
+#include "mpool/internal/s3_fifo_replacer.h"
+#include "mpool/internal/thread_line.h"
 #include "mpool/mpool.h"
 #include "os/file.h"
 #include "os/latch.h"
@@ -44,11 +55,13 @@ struct CachedPage {
 };
 
 struct PoolConfig {
-  uint32_t page_size = 0;       // bytes; above 0
-  uint64_t pages_max = 1;       // pages to cache
-  bool prelock = false;         // lock memory for all of them at open
-  bool zero_past_end = false;   // MPOOL_EOF_ZERO
-  bool allow_unlocked = false;  // MPOOL_OVERFLOW_UNLOCKED
+  uint32_t page_size = 0;            // bytes; above 0
+  uint64_t pages_max = 1;            // pages to cache
+  bool prelock = false;              // lock memory for all of them at open
+  bool zero_past_end = false;        // MPOOL_EOF_ZERO
+  bool allow_unlocked = false;       // MPOOL_OVERFLOW_UNLOCKED
+  bool least_recently_used = false;  // for comparison: LRU, which takes the latch for each hit
+  bool latched_hits = false;         // as if the kernel had no membarrier(2)
 };
 
 // How a caller uses a page.
@@ -59,9 +72,18 @@ enum class Access {
   kExclusive,  // pinned for writing, alone, once the pool is not writing it
 };
 
-class PoolCore {
+// A page as its caller has it.
+struct Pinned {
+  std::byte* bytes = nullptr;
+  PinSlot* slot = nullptr;  // where it is pinned; null: the pin is counted in the frame's header
+};
+
+using Deadline = std::chrono::steady_clock::time_point;
+inline constexpr Deadline kNoDeadline = Deadline::max();
+
+class PoolCore final : private UsageCounters {
  public:
-  // The most pins on one page.
+  // The most pins on one page that are counted in its header.
   static constexpr uint32_t kPinsMax = 65'535;
 
   // The references must outlive the pool. The text of every error is in ErrorText().
@@ -72,15 +94,45 @@ class PoolCore {
   // The C handle, in the same memory; its mp_private is null in a process that did not open the
   // pool.
   MPOOL* handle() { return handle_; }
-  static PoolCore* FromHandle(MPOOL* handle);
+  static PoolCore* FromHandle(MPOOL* handle) {
+    return handle == nullptr ? nullptr : reinterpret_cast<PoolCore*>(handle->mp_private);
+  }
+  // Where the pool of a handle lies, whatever process this is: TryHit and TryPut find nothing in one
+  // that did not open it. Precondition: not null.
+  static PoolCore* Beside(MPOOL* handle);
   // False in a forked child, where this object is wiped.
   bool InOwningProcess() const { return handle_ != nullptr; }
 
-  os::Result<std::byte*> Get(PageNumber page, Access access);
+  // A hit for kPinned or kShared, without the latch. False: it is none, or not without the latch; then
+  // GetLatched tells, which gets pinned.slot as `retreat`.
+  bool TryHit(PageNumber page, Pinned& pinned);
+  // ETIMEDOUT: another thread was still reading the page, or using it in a way that excludes
+  // `access`, when the deadline came. `retreat`: a slot that TryHit has used in vain.
+  os::Result<Pinned> GetLatched(PageNumber page, Access access, Deadline deadline,
+                                PinSlot* retreat = nullptr);
+  // Both.
+  os::Result<Pinned> Get(PageNumber page, Access access, Deadline deadline = kNoDeadline) {
+    Pinned pinned;
+    const bool may_hit = access == Access::kPinned || access == Access::kShared;
+    if (may_hit && TryHit(page, pinned)) return pinned;
+    return GetLatched(page, access, deadline, pinned.slot);
+  }
   // `requested` null: the next number. The number is stored in *made.
-  os::Result<std::byte*> New(const PageNumber* requested, Access access, PageNumber* made);
-  os::Errno Put(const void* address, Access access, bool dirty);
-  os::Errno Delete(const void* address, Access access);
+  os::Result<Pinned> New(const PageNumber* requested, Access access, PageNumber* made);
+  // Ends a pin with Access::kPinned, of which only the address is known.
+  os::Errno Put(const void* address, bool dirty);
+  // The same without the latch. kNotHere: this thread has no such pin in its line; Put tells. kWake:
+  // the pin has ended, and WakeWriters() is to be called.
+  enum class PutResult { kDone, kWake, kNotHere };
+  PutResult TryPut(const void* address, bool dirty);
+  // Ends a pin, marking the page as changed first. Cannot fail.
+  void Release(const Pinned& pinned, Access access, bool dirty);
+  // Ends a pin in a line, without the latch. True: WakeWriters() is to be called.
+  [[nodiscard]] bool EndPin(PinSlot& slot);
+  void WakeWriters();
+  // Null `slot`: as for Put, of which only the address need be known. The pin is gone where this
+  // succeeds.
+  os::Errno Delete(const Pinned& pinned, Access access);
   os::Errno Sync();
   // Reads pages in without a pin, as many as the pool can hold; returns how many it has read.
   size_t Prefetch(std::span<const PageNumber> pages);
@@ -88,9 +140,10 @@ class PoolCore {
   void SetFilters(const Filters& filters);
   void SetZeroPastEnd(bool zero);
   void SetAllowUnlocked(bool allow);
+  // Looks at every frame.
   struct mpool_stat Stats();
-  // Pins by Access::kShared and kExclusive.
-  uint64_t OwnedPins();
+  // Pins that are held.
+  uint64_t Pins();
   uint32_t page_size() const { return io_.page_size(); }
   PageNumber page_count();
   // Copies what is cached, as much as fits; returns how many pages that are.
@@ -108,35 +161,65 @@ class PoolCore {
   os::Errno Prepare();
 
   // pool_core.cc
-  os::Result<FrameIndex> Fetch(PageNumber page, Access access)
+  os::Result<Pinned> Fetch(PageNumber page, Access access, Deadline deadline)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
-  os::Result<FrameIndex> Load(PageNumber page, FrameIndex frame, Access access)
+  os::Result<Pinned> Load(PageNumber page, FrameIndex frame, Access access)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   os::Errno CheckExists(PageNumber page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   os::Result<PageNumber> ChooseNumber(const PageNumber* requested)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
-  void BeginLoading(PageNumber page, FrameIndex frame, Access access)
+  Pinned BeginLoading(PageNumber page, FrameIndex frame, Access access)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void FinishLoading(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
-  os::Errno Pin(FrameIndex frame, Access access) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
-  void Unpin(FrameIndex frame, Access access) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
-  os::Result<FrameIndex> PinnedFrameAt(const void* address) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void RefreshMirrors() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+
+  // pool_pins.cc: pins under the latch, and what they exclude
+  PinLine* ClaimLine() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  os::Result<Pinned> Pin(FrameIndex frame, Access access, Deadline deadline)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  os::Errno AwaitSharing(FrameIndex frame, Deadline deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  os::Errno AwaitExclusion(FrameIndex frame, Deadline deadline)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  bool IsInUse(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  bool Await(Deadline deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  PinSlot* PinInLine(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void Settle(PinLine& line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void CountPin(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void UncountPin(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void EndCountedPin(FrameIndex frame, Access access) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void EndPinOfAnother(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void EndOnlyPin(FrameIndex frame, const Pinned& pinned, Access access)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  uint32_t PinsInLines(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  // The pins of a frame whose entry is closed, after a barrier where it was open.
+  uint32_t PinsOf(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_) {
+    return header(frame).pins + PinsInLines(frame);
+  }
+  void Reopen(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void Close(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void Barrier() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  os::Result<FrameIndex> PinnedFrameAt(const void* address) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
 
   // pool_frames.cc: where frames come from and go to
   enum class Overflows { kAllowed, kForbidden };
   os::Result<FrameIndex> TakeFrame(Overflows overflows) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   FrameIndex PopFree() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   os::Errno Grow() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  bool MayGrow() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   os::Result<FrameIndex> Overflow() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
-  FrameIndex ChooseVictim(bool clean_only, FrameIndex spared) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  bool AreAllPinned() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  FrameIndex NextVictim(bool clean_only, FrameIndex spared) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  uint64_t PrepareVictims(bool clean_only, FrameIndex spared) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  FrameIndex PopVictim(bool clean_only, FrameIndex spared) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void Rescue(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   os::Result<bool> Evict(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  FrameIndex FirstIdleGrowthFrame() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void ReturnGrowthFrames() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void DropPage(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void GiveBack(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
-  void Queue(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
-  void Unqueue(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
-  void SetDirty(FrameHeader& header, bool dirty) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  FrameIndex LastPutOfThisThread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  unsigned UsageOf(FrameIndex frame) const override;
+  void SetUsage(FrameIndex frame, unsigned usage) override;
 
   // pool_write.cc: write-back
   WriteResult WriteBack(std::span<const FrameIndex> frames) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
@@ -153,35 +236,135 @@ class PoolCore {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
 
   FrameHeader& header(FrameIndex frame) { return frames_.headers()[frame]; }
+  const FrameHeader& header(FrameIndex frame) const { return frames_.headers()[frame]; }
 
-  MPOOL* const handle_;
-  const os::PageRange home_;  // the memory that this object lies in
+  // What hits read. `waiting_writers_`: who waits for a page to be put that is pinned in a line.
+  alignas(64) MPOOL* const handle_;
+  uint64_t id_ = 0;  // never that of another pool of this process
+  std::atomic<uint32_t> waiting_writers_ = 0;
+  bool hits_without_latch_ = false;
+
+  PoolMemory frames_;  // the same goes for its first line
+
+  alignas(64) os::Latch latch_;
+  os::LatchCondition changed_;  // a page was loaded or written, or an access ended
+  const os::PageRange home_;    // the memory that this object lies in
   os::Memory& memory_;
   Locker& locker_;
   PageIo io_;
-  PoolMemory frames_;
   const PageNumber page_limit_;  // no page has this number or a higher one
-
-  os::Latch latch_;
-  os::LatchCondition changed_;  // a page was loaded or written, or an access ended
   PoolConfig config_ ABSL_GUARDED_BY(latch_);
   Filters filters_ ABSL_GUARDED_BY(latch_);
-  std::optional<LruReplacer> replacer_;  // made once the headers have their place
-  LastPuts last_puts_ ABSL_GUARDED_BY(latch_);
+  // One of the two; made once the headers have their place.
+  std::optional<S3FifoReplacer> s3_fifo_;
+  std::optional<LruReplacer> lru_;
+  Replacer* replacer_ ABSL_GUARDED_BY(latch_) = nullptr;
+  // Victims that nobody has pinned, closed, the first to go first.
+  static constexpr size_t kVictimsMax = 64;
+  std::array<FrameIndex, kVictimsMax> victims_ ABSL_GUARDED_BY(latch_) = {};
+  size_t victim_count_ ABSL_GUARDED_BY(latch_) = 0;
+  FrameList idle_growth_ ABSL_GUARDED_BY(latch_){FrameQueue::kIdle};
   FrameIndex free_ ABSL_GUARDED_BY(latch_) = kNoFrame;    // the first free frame
   PageNumber page_count_ ABSL_GUARDED_BY(latch_) = 0;     // npages
   PageNumber pages_in_file_ ABSL_GUARDED_BY(latch_) = 0;  // the file is known to have had these
   uint64_t cached_ ABSL_GUARDED_BY(latch_) = 0;
-  uint64_t owned_pins_ ABSL_GUARDED_BY(latch_) = 0;
-  uint64_t growth_queued_ ABSL_GUARDED_BY(latch_) = 0;   // growth frames in the replacer
+  uint64_t counted_pins_ ABSL_GUARDED_BY(latch_) = 0;  // in headers
+  uint64_t owed_pins_ ABSL_GUARDED_BY(latch_) = 0;     // in headers
+  // Pins that were taken in lines under the latch, less those that have ended otherwise than by a
+  // put. With the hits, what is held and what is owed they tell how many puts there were.
+  uint64_t line_pins_ ABSL_GUARDED_BY(latch_) = 0;
+  uint64_t frames_with_counted_pins_ ABSL_GUARDED_BY(latch_) = 0;  // ordinary ones
   uint64_t io_in_flight_ ABSL_GUARDED_BY(latch_) = 0;    // frames in kLoading or kWriteback
   uint64_t frames_taken_ ABSL_GUARDED_BY(latch_) = 0;    // calls of TakeFrame
   uint64_t grow_again_at_ ABSL_GUARDED_BY(latch_) = 0;   // count of these, after growth was refused
   bool sync_under_way_ ABSL_GUARDED_BY(latch_) = false;  // an fdatasync: one at a time
   uint64_t sync_failures_ ABSL_GUARDED_BY(latch_) = 0;   // of fdatasync
   os::Errno sync_error_ ABSL_GUARDED_BY(latch_);         // of the last that failed
-  struct mpool_stat stats_ ABSL_GUARDED_BY(latch_) = {};
+  struct mpool_stat stats_ ABSL_GUARDED_BY(latch_) = {};  // what lines and headers do not count
 };
+
+// The handle, the pool and the first threads' lines, side by side in memory that fork wipes: less
+// than a page, as a small limit has to do for the frames as well.
+struct PoolHome {
+  MPOOL handle;
+  alignas(PoolCore) std::byte pool[sizeof(PoolCore)];
+  std::array<PinLine, 8> lines;
+};
+static_assert(sizeof(PoolHome) <= 4096);
+
+inline PoolCore* PoolCore::Beside(MPOOL* handle) {
+  return reinterpret_cast<PoolCore*>(reinterpret_cast<std::byte*>(handle) +
+                                     offsetof(PoolHome, pool));
+}
+
+// --- The hit path, inline for the sake of its callers --------------------------------------------
+//
+// Every instruction counts, and every store twice: the fewer there are, the more hits are under way in
+// the CPU at once, whose cache misses it waits for together. So nothing is called here that is not
+// called at the very end.
+
+[[gnu::always_inline]] inline bool PoolCore::TryHit(PageNumber page, Pinned& pinned) {
+  if (!ThreadLine::IsLast(id_)) [[unlikely]]
+    return false;
+  PinLine* const line = ThreadLine::Last();
+  const PageTable table = PageTable::Unpack(frames_.shared_table());
+  const PageTable::Entry* entry = table.Home(page);
+  uint64_t word = entry->load(std::memory_order_acquire);
+  while (static_cast<PageNumber>(word) != page) [[unlikely]] {
+      if (word == 0) return false;
+      entry = table.After(entry);
+      word = entry->load(std::memory_order_acquire);
+    }
+  uint32_t slot_word = static_cast<uint32_t>(word >> 32);
+  if (!IsUsedMost(slot_word)) [[unlikely]] {
+    if (!PageTable::IsOpen(word)) return false;
+    PageTable::Found{const_cast<PageTable::Entry*>(entry), word}.Use();
+    word |= PageTable::kUsageBits;
+    slot_word |= kSlotTag;
+  }
+  PinSlot* slot = &line->slots[0];
+  if (slot->load(std::memory_order_acquire) != 0) [[unlikely]] {
+    slot = line->FindFree();
+    if (slot == nullptr) return false;
+  }
+  pinned.slot = slot;
+  slot->store(slot_word, kSlotStore);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  const uint64_t again = entry->load(kLoadAfterSlotStore);
+  if (again != word && !PageTable::IsSame(again, word)) [[unlikely]]
+    return false;
+  PinLine::Count(line->hits);
+  pinned.bytes = frames_.FrameOfSlot(slot_word);
+  return true;
+}
+
+[[gnu::always_inline]] inline bool PoolCore::EndPin(PinSlot& slot) {
+  slot.store(0, kSlotStore);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  return waiting_writers_.load(kLoadAfterSlotStore) != 0;
+}
+
+// The page was changed before the mark is set, and the mark is set before the pin ends. It is stored
+// even where it is set already: whoever takes it away to write the page would otherwise miss a change
+// that this CPU has not let out yet.
+[[gnu::always_inline]] inline PoolCore::PutResult PoolCore::TryPut(const void* address,
+                                                                   bool dirty) {
+  if (!ThreadLine::IsLast(id_)) [[unlikely]]
+    return PutResult::kNotHere;
+  PinLine* const line = ThreadLine::Last();
+  // To compare addresses is less work than to find out which frame this one is of.
+  PinSlot* slot = &line->slots[0];
+  uint32_t word = slot->load(std::memory_order_relaxed);
+  if (word == 0 || frames_.FrameOfSlot(word) != address) [[unlikely]] {
+    const FrameIndex frame = frames_.FrameNear(address);
+    slot = frame == kNoFrame ? nullptr : line->Find(frame);
+    if (slot == nullptr) return PutResult::kNotHere;
+    word = SlotWord(frame);
+  }
+  if (dirty) header(FrameInSlot(word)).dirty.store(true, std::memory_order_release);
+  line->last_put.store(word, std::memory_order_relaxed);
+  return EndPin(*slot) ? PutResult::kWake : PutResult::kDone;
+}
 
 }  // namespace mpool::internal
 

@@ -81,13 +81,17 @@ class PoolCoreTest : public testing::Test {
     if (pool_ != nullptr) PoolCore::Close(pool_);
   }
 
-  std::byte* Get(PageNumber page, Access access = Access::kPinned) {
-    const os::Result<std::byte*> bytes = pool_->Get(page, access);
-    EXPECT_TRUE(bytes.ok()) << bytes.error().Name() << ": " << ErrorText();
-    return bytes.ok() ? *bytes : nullptr;
+  std::byte* Get(PageNumber page) { return Pin(page, Access::kPinned).bytes; }
+  void Put(std::byte* bytes, bool dirty = false) {
+    EXPECT_EQ(pool_->Put(bytes, dirty), os::kSuccess);
   }
-  void Put(std::byte* bytes, bool dirty = false, Access access = Access::kPinned) {
-    EXPECT_EQ(pool_->Put(bytes, access, dirty), os::kSuccess);
+  Pinned Pin(PageNumber page, Access access) {
+    const os::Result<Pinned> pinned = pool_->Get(page, access);
+    EXPECT_TRUE(pinned.ok()) << pinned.error().Name() << ": " << ErrorText();
+    return pinned.ok() ? *pinned : Pinned();
+  }
+  void GetAndPut(PageNumber page, Access access) {
+    pool_->Release(Pin(page, access), access, false);
   }
   void Change(PageNumber page, uint8_t value) {
     std::byte* const bytes = Get(page);
@@ -169,7 +173,7 @@ TEST_F(PoolCoreTest, AVictimThatIsUsedWhileItIsWrittenIsNotTaken) {
 TEST_F(PoolCoreTest, AGetWithoutAPinCountsAsAUse) {
   Open(3);
   for (const PageNumber page : {0u, 1u, 2u}) Put(Get(page));
-  (void)Get(0, Access::kNone);
+  for (int i = 0; i < 2; ++i) (void)Pin(0, Access::kNone);
   Put(Get(3));  // takes the frame of page 1
   Put(Get(0));
   EXPECT_EQ(pool_->Stats().misses, 4u);
@@ -241,9 +245,9 @@ TEST_F(PoolCoreTest, APageBeingWrittenCannotBeDeletedByTheFilterThatItWaitsFor) 
   const auto page_out = [](void* cookie, PageNumber page, void*) {
     auto* const s = static_cast<Seen*>(cookie);
     if (page != 5) return;
-    const os::Result<std::byte*> other = s->pool->Get(6, Access::kPinned);
+    const os::Result<Pinned> other = s->pool->Get(6, Access::kPinned);
     s->error = s->pool->Delete(*other, Access::kPinned);
-    (void)s->pool->Put(*other, Access::kPinned, false);
+    (void)s->pool->Put(other->bytes, false);
   };
   pool_->SetFilters({nullptr, page_out, &seen});
   EXPECT_EQ(pool_->Sync(), os::kSuccess);
@@ -318,12 +322,12 @@ TEST_F(PoolCoreTest, WhileAPageIsWrittenItIsReadButNotLatchedForWritingNorDelete
     Change(5, 200);
     Meanwhile reader, writer;
     hooks_.write = [&](PageNumber) {
-      reader.Start([&] { Put(Get(5, Access::kShared), false, Access::kShared); });
+      reader.Start([&] { GetAndPut(5, Access::kShared); });
       writer.Start([&] {
         if (deletes) {
-          EXPECT_EQ(pool_->Delete(Get(5), Access::kPinned), os::kSuccess);
+          EXPECT_EQ(pool_->Delete({.bytes = Get(5)}, Access::kPinned), os::kSuccess);
         } else {
-          Put(Get(5, Access::kExclusive), false, Access::kExclusive);
+          GetAndPut(5, Access::kExclusive);
         }
       });
       return os::kSuccess;

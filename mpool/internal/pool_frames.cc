@@ -1,4 +1,11 @@
 // Where frames come from: the free list, growth, eviction, and overflow while all pages are pinned.
+//
+// Victims are taken in batches. Their entries are closed, one barrier shows which of them are pinned
+// after all, and the rest wait, still cached, until a frame is needed. Whoever asks for such a page
+// meanwhile gets it, under the latch, and it is a victim no more.
+
+#include <algorithm>
+#include <array>
 
 #include "mpool/internal/error_text.h"
 #include "mpool/internal/pool_core.h"
@@ -8,23 +15,17 @@ namespace {
 
 // Where the lock limit stopped the pool's growth, it asks again after it has taken so many frames.
 constexpr uint64_t kFramesBetweenGrowth = 1024;
+// A batch of victims is no larger a part of the pool.
+constexpr uint64_t kBatchShare = 32;
 
 }  // namespace
 
-void PoolCore::SetDirty(FrameHeader& h, bool dirty) {
-  if (h.dirty == dirty) return;
-  h.dirty = dirty;
-  stats_.dirty += dirty ? 1 : uint64_t(-1);
+unsigned PoolCore::UsageOf(FrameIndex frame) const {
+  return const_cast<PoolMemory&>(frames_).table().UsageOf(header(frame).page_number);
 }
 
-void PoolCore::Queue(FrameIndex frame) {
-  replacer_->Insert(frame);
-  if (frames_.IsGrowthFrame(frame)) ++growth_queued_;
-}
-
-void PoolCore::Unqueue(FrameIndex frame) {
-  replacer_->Remove(frame);
-  if (frames_.IsGrowthFrame(frame)) --growth_queued_;
+void PoolCore::SetUsage(FrameIndex frame, unsigned usage) {
+  frames_.table().SetUsage(header(frame).page_number, usage);
 }
 
 FrameIndex PoolCore::PopFree() {
@@ -46,17 +47,22 @@ void PoolCore::GiveBack(FrameIndex frame) {
   free_ = frame;
 }
 
-// Makes the frame hold no page. Precondition: no pins, not queued, nobody is doing I/O on it.
+// Makes the frame hold no page. Precondition: no pins, and nobody is doing I/O on it.
 void PoolCore::DropPage(FrameIndex frame) {
   FrameHeader& h = header(frame);
-  SetDirty(h, false);
+  if (h.queue == FrameQueue::kIdle) {
+    idle_growth_.Remove(frames_.headers(), frame);
+  } else if (h.queue != FrameQueue::kNone) {
+    replacer_->Remove(frame);
+  }
   frames_.table().Erase(h.page_number);
-  last_puts_.Forget(frame);
+  frames_.lines().ForgetLastPut(frame);
   --cached_;
-  const bool unlocked = h.unlocked;
-  h = FrameHeader();
-  h.state = FrameState::kFree;
-  h.unlocked = unlocked;
+  h.Reset(FrameState::kFree);
+}
+
+bool PoolCore::MayGrow() const {
+  return frames_.frames() - frames_.growth_frames() < frames_.ordinary_max();
 }
 
 os::Errno PoolCore::Grow() {
@@ -70,46 +76,158 @@ os::Errno PoolCore::Grow() {
   return os::kSuccess;
 }
 
-// The frame to take, which is not `spared`.
-FrameIndex PoolCore::ChooseVictim(bool clean_only, FrameIndex spared) {
-  FrameIndex frame = replacer_->First();
-  while (frame != kNoFrame && (frame == spared || (clean_only && header(frame).dirty))) {
-    frame = replacer_->After(frame);
+// What the calling thread may still be reading: code written for mpool(3) does until it asks for
+// another page.
+FrameIndex PoolCore::LastPutOfThisThread() {
+  const PinLine* const line = ClaimLine();
+  const uint32_t word = line == nullptr ? 0 : line->last_put.load(std::memory_order_relaxed);
+  return word == 0 ? kNoFrame : FrameInSlot(word);
+}
+
+// --- Victims ------------------------------------------------------------------------------------
+
+// Takes pages from the replacer until a batch of them is closed and not pinned, or it has been asked
+// for as many as it has. Returns how many that were.
+uint64_t PoolCore::PrepareVictims(bool clean_only, FrameIndex spared) {
+  const uint64_t size = replacer_->size();
+  // Without other threads there is no barrier to be shared.
+  const size_t wanted =
+      frames_.lines().used() > 1 ? std::clamp<uint64_t>(size / kBatchShare, 1, kVictimsMax) : 1;
+  std::array<FrameIndex, kVictimsMax> batch;
+  size_t count = 0;
+  uint64_t asked = 0;
+  bool were_open = false;
+  for (; count < wanted && asked < size; ++asked) {
+    const FrameIndex frame = replacer_->Take();
+    if (frame == kNoFrame) break;
+    const FrameHeader& h = header(frame);
+    if (h.pins > 0 || h.state != FrameState::kValid || frame == spared ||
+        (clean_only && h.dirty.load(std::memory_order_relaxed))) {
+      replacer_->Return(frame);
+      continue;
+    }
+    were_open |= frames_.table().Close(h.page_number);
+    batch[count++] = frame;
   }
+  if (were_open) Barrier();
+  for (const FrameIndex frame : std::span(batch).first(count)) {
+    if (PinsInLines(frame) == 0 && victim_count_ < kVictimsMax) {
+      victims_[victim_count_++] = frame;
+    } else {
+      replacer_->Return(frame);
+      Reopen(frame);
+    }
+  }
+  return asked;
+}
+
+// The first victim that may go; the caller's then. kNoFrame: there is none.
+FrameIndex PoolCore::PopVictim(bool clean_only, FrameIndex spared) {
+  const auto end = victims_.begin() + static_cast<ptrdiff_t>(victim_count_);
+  const auto found = std::find_if(victims_.begin(), end, [&](FrameIndex frame) {
+    const FrameHeader& h = header(frame);  // a sync may be writing it
+    return h.state == FrameState::kValid && frame != spared &&
+           !(clean_only && h.dirty.load(std::memory_order_acquire));
+  });
+  if (found == end) return kNoFrame;
+  const FrameIndex frame = *found;
+  std::move(found + 1, end, found);
+  --victim_count_;
   return frame;
 }
 
-// Makes a queued frame hold no page, writing the page first if it is dirty. False: the page came
-// into use meanwhile. An error: it cannot be written, and is as before.
+// Whether it is certain without a look at each frame that all pages are pinned. A program that pins
+// more than the pool holds would else have every one of its gets look at all of them.
+bool PoolCore::AreAllPinned() {
+  const uint64_t pages = cached_ - frames_.growth_frames();
+  const uint64_t left = pages - std::min(pages, frames_with_counted_pins_);
+  std::array<FrameIndex, kVictimsMax> in_lines;
+  if (left > in_lines.size()) return false;
+  size_t count = 0;
+  frames_.lines().ForEachPin([&](FrameIndex frame) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    const auto end = in_lines.begin() + static_cast<ptrdiff_t>(count);
+    const bool counts = header(frame).pins == 0 && header(frame).owed == 0 &&
+                        std::find(in_lines.begin(), end, frame) == end;
+    if (counts && count < in_lines.size()) in_lines[count++] = frame;
+  });
+  return count == left;
+}
+
+// A frame that nobody has pinned, closed, or kNoFrame: two scans have found none.
+FrameIndex PoolCore::NextVictim(bool clean_only, FrameIndex spared) {
+  if (AreAllPinned()) return kNoFrame;
+  const uint64_t asked_max = 2 * (replacer_->size() + victim_count_);
+  for (uint64_t asked = 0;;) {
+    const FrameIndex frame = PopVictim(clean_only, spared);
+    if (frame != kNoFrame || asked >= asked_max) return frame;
+    // Victims that will not do would otherwise fill the batch.
+    while (victim_count_ > 0) Rescue(victims_[0]);
+    const uint64_t more = PrepareVictims(clean_only, spared);
+    if (more == 0) return PopVictim(clean_only, spared);
+    asked += more;
+  }
+}
+
+// A victim stays.
+void PoolCore::Rescue(FrameIndex frame) {
+  const auto end = victims_.begin() + static_cast<ptrdiff_t>(victim_count_);
+  const auto found = std::find(victims_.begin(), end, frame);
+  if (found != end) {  // else somebody is writing it, to evict it then
+    std::move(found + 1, end, found);
+    --victim_count_;
+  }
+  replacer_->Return(frame);
+  Reopen(frame);
+}
+
+// Makes a victim, or an idle growth frame, hold no page, writing the page first if it is dirty.
+// False: the page came into use meanwhile. An error: it cannot be written, and stays.
 os::Result<bool> PoolCore::Evict(FrameIndex frame) {
   const FrameHeader& h = header(frame);
-  if (h.dirty) {
-    if (const os::Errno error = WriteBack({&frame, 1}).error; !error.ok()) return error;
+  const FrameQueue queue = h.queue;
+  if (h.dirty.load(std::memory_order_acquire)) {
+    const os::Errno error = WriteBack({&frame, 1}).error;
     // It was kept in its frame while it was written, but others may have used it.
-    if (!h.queued || h.dirty) return false;
+    const bool stays = !error.ok() || h.dirty.load(std::memory_order_acquire);
+    if (stays && h.is_victim()) Rescue(frame);
+    if (!error.ok()) return error;
+    if (stays || h.queue != queue) return false;
   }
-  Unqueue(frame);
+  if (h.is_victim()) replacer_->Evicted(frame);
   DropPage(frame);
   ++stats_.evictions;
   return true;
 }
 
+// --- Growth frames ------------------------------------------------------------------------------
+
 // Growth frames that are no longer pinned go back, all but one that the caller may still be
 // reading. May let go of the latch.
 void PoolCore::ReturnGrowthFrames() {
-  const FrameIndex last_put = last_puts_.OfThisThread();
-  FrameIndex next = growth_queued_ > 0 ? replacer_->First() : kNoFrame;
-  for (uint64_t left = growth_queued_; left > 0 && next != kNoFrame;) {
-    const FrameIndex frame = next;
-    next = replacer_->After(frame);
-    if (!frames_.IsGrowthFrame(frame) || frame == last_put) continue;
-    --left;
-    const bool was_dirty = header(frame).dirty;
-    const os::Result<bool> evicted = Evict(frame);
-    if (!evicted.ok()) return;  // it stays until it can be written
-    if (*evicted) GiveBack(frame);
-    if (was_dirty) next = replacer_->First();  // the latch was let go of: the queue may be another
+  if (idle_growth_.size() == 0) return;
+  const FrameIndex last_put = LastPutOfThisThread();
+  FrameIndex frame = idle_growth_.first();
+  for (uint64_t left = idle_growth_.size(); left > 0 && frame != kNoFrame; --left) {
+    const FrameIndex next = header(frame).next;
+    const bool busy = frame == last_put || header(frame).state != FrameState::kValid;
+    if (!busy) {
+      const bool lets_go = header(frame).dirty.load(std::memory_order_acquire);
+      const os::Result<bool> evicted = Evict(frame);
+      if (!evicted.ok()) return;  // it stays until it can be written
+      if (*evicted) GiveBack(frame);
+      if (lets_go) {  // the list may be another
+        frame = idle_growth_.first();
+        continue;
+      }
+    }
+    frame = next;
   }
+}
+
+FrameIndex PoolCore::FirstIdleGrowthFrame() {
+  FrameIndex frame = idle_growth_.first();
+  while (frame != kNoFrame && header(frame).state != FrameState::kValid) frame = header(frame).next;
+  return frame;
 }
 
 // A frame for the caller alone, holding no page. May let go of the latch. EAGAIN: it would have to
@@ -120,18 +238,19 @@ os::Result<FrameIndex> PoolCore::TakeFrame(Overflows overflows) {
   WriteResult failed_write;
   for (;;) {
     if (const FrameIndex frame = PopFree(); frame != kNoFrame) return frame;
-    const bool may_grow = frames_.frames() - frames_.growth_frames() < frames_.ordinary_max();
-    if (may_grow && frames_taken_ >= grow_again_at_ && Grow().ok()) continue;
+    if (MayGrow() && frames_taken_ >= grow_again_at_ && Grow().ok()) continue;
     // After a failed write only clean pages are taken, so this ends.
     const bool clean_only = !failed_write.error.ok();
-    FrameIndex victim = ChooseVictim(clean_only, last_puts_.OfThisThread());
+    FrameIndex victim = NextVictim(clean_only, LastPutOfThisThread());
     if (victim == kNoFrame) {
       // The page that this thread put last goes only where there cannot be one frame more.
-      victim = ChooseVictim(clean_only, kNoFrame);
+      victim = NextVictim(clean_only, kNoFrame);
       if (clean_only && victim == kNoFrame) return WriteFailed(failed_write);
-      if (overflows == Overflows::kForbidden) return os::Errno(EAGAIN);
-      const os::Result<FrameIndex> frame = Overflow();
-      if (frame.ok()) return frame;
+      const os::Result<FrameIndex> frame =
+          overflows == Overflows::kAllowed ? Overflow() : os::Errno(EAGAIN);
+      if (victim != kNoFrame && (frame.ok() || overflows == Overflows::kForbidden)) Rescue(victim);
+      if (frame.ok() || overflows == Overflows::kForbidden) return frame;
+      if (victim == kNoFrame) victim = FirstIdleGrowthFrame();
       if (victim == kNoFrame) {
         // A page that is being read or written can be taken when that is done; but in a filter this
         // thread might wait for itself.
@@ -140,20 +259,19 @@ os::Result<FrameIndex> PoolCore::TakeFrame(Overflows overflows) {
         continue;
       }
     }
+    const PageNumber page = header(victim).page_number;
     const os::Result<bool> evicted = Evict(victim);
     if (!evicted.ok()) {
-      failed_write = {evicted.error(), header(victim).page_number};
+      failed_write = {evicted.error(), page};
     } else if (*evicted) {
-      if (!frames_.IsGrowthFrame(victim)) return victim;
-      GiveBack(victim);
+      return victim;
     }
   }
 }
 
 // Every page is in use: one more frame than maxcache.
 os::Result<FrameIndex> PoolCore::Overflow() {
-  const bool may_grow = frames_.frames() - frames_.growth_frames() < frames_.ordinary_max();
-  if (may_grow && Grow().ok()) return PopFree();
+  if (MayGrow() && Grow().ok()) return PopFree();
   os::Result<FrameIndex> frame = frames_.AddGrowthFrame(/*locked=*/true);
   if (frame.ok()) return frame;
   const os::Errno error =

@@ -1,6 +1,7 @@
 #include "mpool/internal/pool_memory.h"
 
 #include <algorithm>
+#include <bit>
 #include <new>
 
 #include "os/limits.h"
@@ -9,9 +10,13 @@ namespace mpool::internal {
 namespace {
 
 constexpr size_t kFirstStepBytes = size_t{64} << 10;
-constexpr size_t kStepBytesMax = size_t{2} << 20;
+constexpr size_t kHugePageBytes = size_t{2} << 20;
+constexpr size_t kStepBytesMax = kHugePageBytes;
 // Every frame is aligned as malloc(3) aligns; page sizes that are multiples of it are not padded.
 constexpr size_t kFrameAlignment = alignof(std::max_align_t);
+
+// For so many threads at a time, besides the first; others take the latch for each hit.
+constexpr size_t kMoreLinesMax = 1024;
 
 constexpr char kNoMemory[] =
     "no memory, or too many mappings (vm.max_map_count); free some and try again";
@@ -23,16 +28,18 @@ constexpr size_t RoundUp(size_t value, size_t unit) { return (value + unit - 1) 
 
 PoolMemory::PoolMemory(os::Memory& memory, Locker& locker, uint32_t page_size,
                        uint64_t ordinary_max)
-    : memory_(memory),
+    : stride_(RoundUp(page_size, kFrameAlignment)),
+      stride_shift_(std::has_single_bit(stride_) ? std::countr_zero(stride_) : -1),
+      memory_(memory),
       locker_(locker),
-      stride_(RoundUp(page_size, kFrameAlignment)),
       ordinary_max_(ordinary_max) {}
 
 os::Errno PoolMemory::Reserve() {
   const uint64_t wanted = ordinary_max_;
   // What is locked is in memory, so there can be no more frames than memory holds. Where a limit on
   // address space (RLIMIT_AS) refuses that, less has to do.
-  uint64_t machine_max = std::min<uint64_t>(os::PhysicalMemoryBytes() / stride_ + 1, kNoFrame / 2);
+  uint64_t machine_max =
+      std::min<uint64_t>(os::PhysicalMemoryBytes() / stride_ + 1, kFramesMax / 2);
   os::Errno error = TryReserve(wanted, machine_max);
   if (error.ok()) return os::kSuccess;
   while (!error.ok() && machine_max > 1) {
@@ -53,7 +60,8 @@ os::Errno PoolMemory::TryReserve(uint64_t wanted, uint64_t machine_max) {
 }
 
 void PoolMemory::UnmapAll() {
-  for (os::PageRange* pages : {&table_pages_, &header_pages_, &frame_pages_}) {
+  for (os::PageRange* pages :
+       {&table_pages_, &ghost_pages_, &line_pages_, &header_pages_, &frame_pages_}) {
     // At vm.max_map_count the kernel may refuse, where it has merged this with a neighbour: lost
     // then.
     (void)memory_.Unmap(*pages);
@@ -63,12 +71,15 @@ void PoolMemory::UnmapAll() {
 
 os::Errno PoolMemory::MapAll() {
   const size_t mmu_page = memory_.page_size();
-  // A table of n entries lies n entries from the start, behind all smaller ones.
+  // A table of n entries lies n entries from the start, behind all smaller ones. So does a ghost.
   const size_t table_bytes = 2 * PageTable::EntriesFor(frames_max_) * sizeof(PageTable::Entry);
+  const size_t ghost_bytes = 2 * Ghost::EntriesFor(ordinary_max_) * sizeof(uint64_t);
   const struct {
     os::PageRange* pages;
     size_t bytes;
   } parts[] = {{&table_pages_, table_bytes},
+               {&ghost_pages_, ghost_bytes},
+               {&line_pages_, kMoreLinesMax * sizeof(PinLine)},
                {&header_pages_, frames_max_ * sizeof(FrameHeader)},
                {&frame_pages_, frames_max_ * stride_}};
   for (const auto& part : parts) {
@@ -79,9 +90,11 @@ os::Errno PoolMemory::MapAll() {
         memory_.Map(count, os::Memory::Access::kNone, os::Memory::Fork::kOmit, alignment);
     if (!mapped.ok()) return mapped.error();
     *part.pages = *mapped;
+    (void)memory_.AdviseHugePages(*mapped, os::Memory::HugePages::kForbid);  // see Acquire
   }
   headers_ = static_cast<FrameHeader*>(header_pages_.address(mmu_page));
   frames_ = static_cast<std::byte*>(frame_pages_.address(mmu_page));
+  frames_for_slots_ = reinterpret_cast<uintptr_t>(frames_) - SlotWord(0) * stride_;
   return os::kSuccess;
 }
 
@@ -96,6 +109,11 @@ PoolMemory::~PoolMemory() {
     (void)Unlock(HeaderBytes(step.first, step.count));
   }
   if (table_locked_) (void)Unlock(std::as_writable_bytes(table_.entries()));
+  if (!ghost_.entries().empty()) (void)Unlock(std::as_writable_bytes(ghost_.entries()));
+  const size_t per_page = LinesPerPage();
+  for (size_t first = 0; first < lines_.more(); first += per_page) {
+    (void)Unlock(LineBytes(first, std::min(per_page, lines_.more() - first)));
+  }
   // Counts that could not be taken back must not come to lie under other memory.
   if (!unlock_refused_) UnmapAll();
 }
@@ -117,9 +135,30 @@ os::PageRange PoolMemory::PagesOf(std::span<std::byte> bytes) const {
 os::Errno PoolMemory::Acquire(std::span<std::byte> bytes, bool locked) {
   if (const os::Errno error = Commit(bytes); !error.ok()) return error;
   if (!locked) return os::kSuccess;
+  const os::PageRange huge = HugePagesIn(bytes);
+  (void)memory_.AdviseHugePages(huge, os::Memory::HugePages::kAllow);
   const os::Errno error = Lock(bytes);
-  if (!error.ok()) Unacquire(bytes, false);
-  return error;
+  if (!error.ok()) {
+    Unacquire(bytes, false);
+    return error;
+  }
+  // Now, while nobody uses it: later it would make hits fault. Where it fails, never.
+  if (!memory_.AdviseHugePages(huge, os::Memory::HugePages::kMakeNow).ok()) {
+    (void)memory_.AdviseHugePages(huge, os::Memory::HugePages::kForbid);
+  }
+  return os::kSuccess;
+}
+
+// The part of it that can be huge pages. Fewer of them take fewer entries of the TLB, which a hit
+// on a large pool would else wait for.
+os::PageRange PoolMemory::HugePagesIn(std::span<std::byte> bytes) const {
+  const uintptr_t begin = RoundUp(reinterpret_cast<uintptr_t>(bytes.data()), kHugePageBytes);
+  const uintptr_t end =
+      reinterpret_cast<uintptr_t>(bytes.data() + bytes.size()) / kHugePageBytes * kHugePageBytes;
+  const size_t mmu_page = memory_.page_size();
+  const os::PageNumber first(begin / mmu_page);
+  return begin < end ? os::PageRange(first, os::PageNumber(end / mmu_page))
+                     : os::PageRange(first, first);
 }
 
 // The kernel says ENOMEM, which for the pool's callers means the lock limit.
@@ -167,8 +206,7 @@ os::Errno PoolMemory::AcquireFrames(FrameIndex first, uint64_t count, bool locke
     return error;
   }
   for (FrameHeader& header : std::span(headers_ + first, count)) {
-    header = FrameHeader();
-    header.state = FrameState::kFree;
+    header.Reset(FrameState::kFree);
     header.unlocked = !locked;
   }
   return os::kSuccess;
@@ -184,11 +222,47 @@ os::Errno PoolMemory::GrowTable(uint64_t frames, bool locked) {
   if (!error.ok() && (locked || !Acquire(bytes, false).ok())) return error;
   PageTable grown(entries);
   table_.CopyTo(grown);
-  const std::span<std::byte> old = std::as_writable_bytes(table_.entries());
+  shared_table_.store(grown.Pack(), std::memory_order_release);
+  // A thread may still look at the old one for its hit. It stays mapped, so that this is no fault,
+  // and is emptied, so that no page is found there after it has gone from the new one.
+  table_.Clear();
+  if (table_locked_) (void)Unlock(std::as_writable_bytes(table_.entries()));
   table_ = grown;
-  if (!old.empty()) Unacquire(old, table_locked_);
   table_locked_ = error.ok();
   return os::kSuccess;
+}
+
+void PoolMemory::GrowGhost(uint64_t frames) {
+  // As many as the main queue holds, as the paper has it.
+  const uint32_t capacity = static_cast<uint32_t>(frames - frames / 10);
+  const size_t count = Ghost::EntriesFor(capacity);
+  if (count <= ghost_.entries().size()) {
+    ghost_.set_capacity(std::max(capacity, ghost_.capacity()));
+    return;
+  }
+  const std::span<uint64_t> entries(
+      static_cast<uint64_t*>(ghost_pages_.address(memory_.page_size())) + count, count);
+  if (!Acquire(std::as_writable_bytes(entries), true).ok()) return;
+  Ghost grown(entries, capacity);
+  ghost_.CopyTo(grown);
+  if (!ghost_.entries().empty()) Unacquire(std::as_writable_bytes(ghost_.entries()), true);
+  ghost_ = grown;
+}
+
+std::span<std::byte> PoolMemory::LineBytes(size_t first, size_t count) const {
+  auto* lines = static_cast<PinLine*>(line_pages_.address(memory_.page_size()));
+  return std::as_writable_bytes(std::span(lines + first, count));
+}
+
+size_t PoolMemory::LinesPerPage() const { return memory_.page_size() / sizeof(PinLine); }
+
+bool PoolMemory::AddPinLines() {
+  const size_t more = lines_.more();
+  const size_t count = std::min(LinesPerPage(), kMoreLinesMax - more);
+  if (count == 0 || !Acquire(LineBytes(more, count), true).ok()) return false;
+  auto* lines = static_cast<PinLine*>(line_pages_.address(memory_.page_size()));
+  lines_.SetMore({lines, more + count});
+  return true;
 }
 
 uint64_t PoolMemory::NextStep() const {
@@ -215,6 +289,7 @@ os::Result<uint64_t> PoolMemory::Grow() {
     if (error.ok()) error = AcquireFrames(first, count, true);
     if (error.ok()) {
       ordinary_ += count;
+      GrowGhost(ordinary_);
       return count;
     }
     steps_.pop_back();
@@ -246,7 +321,8 @@ os::Result<FrameIndex> PoolMemory::AddGrowthFrame(bool locked) {
 
 void PoolMemory::RemoveGrowthFrame(FrameIndex frame) {
   const bool locked = !headers_[frame].unlocked;
-  headers_[frame] = FrameHeader();
+  headers_[frame].Reset(FrameState::kAbsent);
+  headers_[frame].unlocked = false;
   Unacquire(FrameBytes(frame, 1), locked);
   if (locked) (void)Unlock(HeaderBytes(frame, 1));
   growth_first_absent_ = std::min(growth_first_absent_, frame - ordinary_max_);
@@ -255,13 +331,10 @@ void PoolMemory::RemoveGrowthFrame(FrameIndex frame) {
 }
 
 FrameIndex PoolMemory::FrameAt(const void* address) const {
-  const uintptr_t base = reinterpret_cast<uintptr_t>(frames_);
-  const uintptr_t at = reinterpret_cast<uintptr_t>(address);
-  if (at < base || (at - base) % stride_ != 0) return kNoFrame;
-  const uint64_t index = (at - base) / stride_;
-  const bool growth = index >= ordinary_max_ && index - ordinary_max_ < growth_extent_;
-  if (index >= ordinary_ && !growth) return kNoFrame;
-  const FrameIndex frame = static_cast<FrameIndex>(index);
+  const FrameIndex frame = FrameNear(address);
+  if (frame == kNoFrame) return kNoFrame;
+  const bool growth = frame >= ordinary_max_ && frame - ordinary_max_ < growth_extent_;
+  if (frame >= ordinary_ && !growth) return kNoFrame;
   return headers_[frame].state == FrameState::kAbsent ? kNoFrame : frame;
 }
 

@@ -1,10 +1,12 @@
-// PoolMemory: the frames, their headers and the page table, in locked memory that grows.
+// PoolMemory: the frames, their headers, the page table and what else a pool has to remember, in
+// locked memory that grows.
 //
 // Address space for all that the machine's memory could hold is reserved at open, which costs
 // nothing, so that a frame never moves and its address is arithmetic. Memory is committed and
 // locked as the pool grows, at most 2 MiB at a time (or one frame, if that is larger):
 //
-//   [ page tables | headers | frames: ordinary ones 0 … ordinary_max-1, growth frames from there ]
+//   [ page tables | ghosts | pin lines | headers |
+//     frames: ordinary ones 0 … ordinary_max-1, growth frames from there ]
 //
 // Ordinary frames come in steps that double up to 2 MiB, and stay. Growth frames come one by one,
 // while every ordinary one is pinned, and go back one by one. Whatever is handed out was locked
@@ -12,20 +14,23 @@
 // The memory is not inherited by a forked child (MADV_DONTFORK), so the parent takes no
 // copy-on-write faults on it.
 //
-// Not thread-safe: the pool's latch guards it. Growth and giving back enter the kernel; nothing
-// else does.
+// Not thread-safe: the pool's latch guards it, but for shared_table(), frame() and FrameNear(), which
+// hits use without it. Growth and giving back enter the kernel; nothing else does.
 
 #ifndef MPOOL_INTERNAL_POOL_MEMORY_H_
 #define MPOOL_INTERNAL_POOL_MEMORY_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "mpool/internal/frame.h"
+#include "mpool/internal/ghost.h"
 #include "mpool/internal/locker.h"
 #include "mpool/internal/page_table.h"
+#include "mpool/internal/pin_lines.h"
 #include "os/memory.h"
 #include "os/result.h"
 
@@ -61,8 +66,17 @@ class PoolMemory {
   // Why the last Grow or AddGrowthFrame failed, in words. Valid until the next call, in its thread.
   const char* FailureText() const { return failure_text_; }
 
+  // Adds a page of memory to the pin lines. False: there is no more, or it cannot be locked.
+  bool AddPinLines();
+
   FrameHeader* headers() const { return headers_; }
   std::byte* frame(FrameIndex index) const { return frames_ + index * stride_; }
+  // By a word in a slot that is not free.
+  std::byte* FrameOfSlot(uint32_t slot_word) const {
+    return reinterpret_cast<std::byte*>(frames_for_slots_ + slot_word * stride_);
+  }
+  // The frame that would be at this address, used or not; kNoFrame: there never is one.
+  FrameIndex FrameNear(const void* address) const;
   // The frame at exactly this address; kNoFrame: not the address of a frame in use.
   FrameIndex FrameAt(const void* address) const;
   // Calls visit(index) for every frame that has memory.
@@ -71,6 +85,11 @@ class PoolMemory {
 
   // Holds every frame that there is. Changes with growth; nothing may be kept of it.
   PageTable& table() { return table_; }
+  // The same for those who have no latch: PageTable::Unpack. A table that was replaced stays mapped,
+  // and is empty.
+  uint64_t shared_table() const { return shared_table_.load(std::memory_order_acquire); }
+  PinLines& lines() { return lines_; }
+  Ghost& ghost() { return ghost_; }
 
   uint64_t frames() const { return ordinary_ + growth_; }
   uint64_t growth_frames() const { return growth_; }
@@ -84,6 +103,7 @@ class PoolMemory {
   os::Errno MapAll();
   void UnmapAll();
   os::Errno Commit(std::span<std::byte> bytes);
+  os::PageRange HugePagesIn(std::span<std::byte> bytes) const;
   os::Errno Lock(std::span<std::byte> bytes);
   // Commits and locks the bytes; the other undoes it.
   os::Errno Acquire(std::span<std::byte> bytes, bool locked);
@@ -92,6 +112,9 @@ class PoolMemory {
   os::Errno AcquireFrames(FrameIndex first, uint64_t count, bool locked);
   // Makes the table large enough for `frames`. `locked` false: without a lock where it is refused.
   os::Errno GrowTable(uint64_t frames, bool locked);
+  // Makes the ghost remember as many pages as are fit for `frames`. Where that memory cannot be had
+  // it stays as it is.
+  void GrowGhost(uint64_t frames);
   // Ordinary frames that were locked together.
   struct Step {
     FrameIndex first;
@@ -102,18 +125,27 @@ class PoolMemory {
   bool Unlock(std::span<std::byte> bytes);
   std::span<std::byte> FrameBytes(FrameIndex first, uint64_t count) const;
   std::span<std::byte> HeaderBytes(FrameIndex first, uint64_t count) const;
+  std::span<std::byte> LineBytes(size_t first, size_t count) const;
+  size_t LinesPerPage() const;
   os::PageRange PagesOf(std::span<std::byte> bytes) const;
 
-  os::Memory& memory_;
-  Locker& locker_;
-  const size_t stride_;  // bytes from one frame to the next
-  uint64_t ordinary_max_;
-  uint64_t frames_max_ = 0;  // address space is reserved for these
-
-  os::PageRange table_pages_, header_pages_, frame_pages_;  // the reservations
-  FrameHeader* headers_ = nullptr;
+  // What hits read, in a cache line that seldom changes.
+  alignas(64) std::atomic<uint64_t> shared_table_ = 0;
   std::byte* frames_ = nullptr;
+  uintptr_t frames_for_slots_ = 0;  // where the frame of a slot's word 0 would be
+  const size_t stride_;             // bytes from one frame to the next
+  const int stride_shift_;          // its logarithm; -1: it is no power of two
+  uint64_t frames_max_ = 0;         // address space is reserved for these
+  FrameHeader* headers_ = nullptr;
+
+  alignas(64) os::Memory& memory_;
+  Locker& locker_;
+  uint64_t ordinary_max_;
+  // The reservations.
+  os::PageRange table_pages_, ghost_pages_, line_pages_, header_pages_, frame_pages_;
   PageTable table_;
+  PinLines lines_;
+  Ghost ghost_;
   bool table_locked_ = false;
   bool unlock_refused_ = false;  // somewhere, some time: those addresses stay reserved for ever
   const char* failure_text_ = "";
@@ -126,6 +158,17 @@ class PoolMemory {
   uint64_t growth_extent_ = 0;
   uint64_t growth_first_absent_ = 0;  // counted from ordinary_max_; none below it is absent
 };
+
+// Inline, as mpool_put() begins with it. Most page sizes are powers of two, and a division would be
+// a third of its cost.
+inline FrameIndex PoolMemory::FrameNear(const void* address) const {
+  const uintptr_t base = reinterpret_cast<uintptr_t>(frames_);
+  const uintptr_t at = reinterpret_cast<uintptr_t>(address);
+  if (at < base) return kNoFrame;
+  const uint64_t index = stride_shift_ >= 0 ? (at - base) >> stride_shift_ : (at - base) / stride_;
+  if (index >= frames_max_ || base + index * stride_ != at) return kNoFrame;
+  return static_cast<FrameIndex>(index);
+}
 
 template <typename Visit>
 void PoolMemory::ForEachFrame(Visit visit) const {

@@ -22,7 +22,6 @@ namespace mpool::internal {
 PoolCore::WriteResult PoolCore::WriteBack(std::span<const FrameIndex> frames) {
   for (const FrameIndex frame : frames) {
     header(frame).state = FrameState::kWriteback;
-    if (header(frame).queued) Unqueue(frame);
     ++io_in_flight_;
   }
   WriteResult result{WriteRun(frames), header(frames.front()).page_number};
@@ -35,9 +34,7 @@ PoolCore::WriteResult PoolCore::WriteBack(std::span<const FrameIndex> frames) {
     }
   }
   for (const FrameIndex frame : frames) {
-    FrameHeader& h = header(frame);
-    h.state = FrameState::kValid;
-    if (h.pins == 0) Queue(frame);
+    header(frame).state = FrameState::kValid;
     --io_in_flight_;
   }
   changed_.NotifyAll();
@@ -56,7 +53,9 @@ os::Errno PoolCore::WriteRun(std::span<const FrameIndex> frames) {
   std::array<std::byte*, PageIo::kPagesPerWrite> pages;
   for (size_t i = 0; i < frames.size(); ++i) {
     pages[i] = frames_.frame(frames[i]);
-    SetDirty(header(frames[i]), false);
+    // A full fence: what was done to the page before it was marked is read below, and what is done
+    // later marks it again.
+    header(frames[i]).dirty.exchange(false, std::memory_order_seq_cst);
   }
   os::Errno error;
   {
@@ -64,7 +63,9 @@ os::Errno PoolCore::WriteRun(std::span<const FrameIndex> frames) {
     error = io_.Write(first, std::span(pages).first(frames.size()), filters);
   }
   if (!error.ok()) {
-    for (const FrameIndex frame : frames) SetDirty(header(frame), true);
+    for (const FrameIndex frame : frames) {
+      header(frame).dirty.store(true, std::memory_order_release);
+    }
     return error;
   }
   for (const FrameIndex frame : frames) header(frame).unsynced = true;
@@ -79,19 +80,23 @@ os::Errno PoolCore::WriteRun(std::span<const FrameIndex> frames) {
 // number.
 os::Errno PoolCore::CollectDirty(std::unique_ptr<DirtyPage[]>& pages, size_t& count) {
   const auto concerned = [](const FrameHeader& h) {
-    return h.dirty || h.state == FrameState::kWriteback;
+    return h.state == FrameState::kWriteback ||
+           (h.holds_page() && h.dirty.load(std::memory_order_acquire));
   };
   count = 0;
   frames_.ForEachFrame([&](FrameIndex frame) {
     if (concerned(header(frame))) ++count;
   });
+  const size_t counted = count;  // hits go on, and more may become dirty: those are a later sync's
   pages.reset(new (std::nothrow) DirtyPage[count]);
   if (pages == nullptr) {
     return Failed(os::Errno(ENOMEM), "no memory for the list of %zu dirty pages", count);
   }
-  size_t next = 0;
+  count = 0;
   frames_.ForEachFrame([&](FrameIndex frame) {
-    if (concerned(header(frame))) pages[next++] = {header(frame).page_number, frame};
+    if (count < counted && concerned(header(frame))) {
+      pages[count++] = {header(frame).page_number, frame};
+    }
   });
   std::sort(pages.get(), pages.get() + count,
             [](const DirtyPage& a, const DirtyPage& b) { return a.page < b.page; });
@@ -112,7 +117,7 @@ size_t PoolCore::NextRun(std::span<const DirtyPage> pages, std::span<FrameIndex>
       if (length > 0) return i;
       changed_.Wait(latch_);
     }
-    if (is_there() && h.dirty) {
+    if (is_there() && h.dirty.load(std::memory_order_acquire)) {
       run[length++] = frame;
     } else if (length > 0) {
       return i + 1;
@@ -136,14 +141,12 @@ os::Errno PoolCore::SyncFile() {
     const os::LatchRelease release(latch_);
     error = io_.Sync();
   }
-  uint64_t made_dirty = 0;
   frames_.ForEachFrame([&](FrameIndex frame) {
     FrameHeader& h = header(frame);
     const bool lost = !error.ok() && (h.syncing || h.unsynced);
-    if (lost && !std::exchange(h.dirty, true)) ++made_dirty;
+    if (lost) h.dirty.store(true, std::memory_order_release);
     h.syncing = false;
   });
-  stats_.dirty += made_dirty;
   if (!error.ok()) {
     ++sync_failures_;
     sync_error_ = error;

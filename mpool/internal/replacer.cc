@@ -2,23 +2,22 @@
 
 namespace mpool::internal {
 
-void LruReplacer::Insert(FrameIndex frame) {
-  FrameHeader& header = headers_[frame];
-  header.queued = true;
+void FrameList::PushBack(FrameHeader* headers, FrameIndex frame) {
+  FrameHeader& header = headers[frame];
+  header.queue = name_;
   header.previous = last_;
   header.next = kNoFrame;
-  (last_ == kNoFrame ? first_ : headers_[last_].next) = frame;
+  (last_ == kNoFrame ? first_ : headers[last_].next) = frame;
   last_ = frame;
   ++size_;
 }
 
-void LruReplacer::Remove(FrameIndex frame) {
-  FrameHeader& header = headers_[frame];
-  (header.previous == kNoFrame ? first_ : headers_[header.previous].next) = header.next;
-  (header.next == kNoFrame ? last_ : headers_[header.next].previous) = header.previous;
-  header.queued = false;
-  header.previous = kNoFrame;
-  header.next = kNoFrame;
+void FrameList::Remove(FrameHeader* headers, FrameIndex frame) {
+  FrameHeader& header = headers[frame];
+  (header.previous == kNoFrame ? first_ : headers[header.previous].next) = header.next;
+  (header.next == kNoFrame ? last_ : headers[header.next].previous) = header.previous;
+  header.previous = header.next = kNoFrame;
+  header.queue = FrameQueue::kNone;
   --size_;
 }
 

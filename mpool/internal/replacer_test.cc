@@ -3,71 +3,101 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <vector>
 
 #include "gtest/gtest.h"
+#include "mpool/internal/lru_replacer.h"
 
 namespace mpool::internal {
 namespace {
 
-std::deque<FrameIndex> OrderOf(const Replacer& replacer) {
-  std::deque<FrameIndex> order;
-  for (FrameIndex i = replacer.First(); i != kNoFrame; i = replacer.After(i)) order.push_back(i);
-  return order;
+std::vector<FrameIndex> TakeAll(Replacer& replacer) {
+  std::vector<FrameIndex> frames;
+  for (FrameIndex i = replacer.Take(); i != kNoFrame; i = replacer.Take()) frames.push_back(i);
+  return frames;
 }
 
 TEST(LruReplacer, IsEmptyAtFirst) {
   std::array<FrameHeader, 1> headers;
-  const LruReplacer replacer(headers.data());
-  EXPECT_EQ(replacer.First(), kNoFrame);
+  LruReplacer replacer(headers.data());
+  EXPECT_EQ(replacer.Take(), kNoFrame);
   EXPECT_EQ(replacer.size(), 0u);
 }
 
-TEST(LruReplacer, GivesTheLeastRecentlyInsertedFirst) {
+TEST(LruReplacer, GivesTheLeastRecentlyUsedFirst) {
   std::array<FrameHeader, 4> headers;
   LruReplacer replacer(headers.data());
   for (const FrameIndex frame : {2u, 0u, 3u}) replacer.Insert(frame);
-  EXPECT_EQ(OrderOf(replacer), (std::deque<FrameIndex>{2, 0, 3}));
   EXPECT_EQ(replacer.size(), 3u);
-  replacer.Remove(2);
-  replacer.Insert(2);
-  EXPECT_EQ(OrderOf(replacer), (std::deque<FrameIndex>{0, 3, 2}));
+  replacer.Use(2);
+  EXPECT_EQ(TakeAll(replacer), (std::vector<FrameIndex>{0, 3, 2}));
+  EXPECT_EQ(replacer.size(), 0u);
 }
 
-TEST(LruReplacer, MarksWhatIsQueuedAndLeavesTheRestOfTheHeader) {
+TEST(LruReplacer, ATakenFrameIsNotQueuedAndComesBackAsTheLast) {
+  std::array<FrameHeader, 3> headers;
+  LruReplacer replacer(headers.data());
+  for (const FrameIndex frame : {0u, 1u, 2u}) replacer.Insert(frame);
+  EXPECT_EQ(replacer.Take(), 0u);
+  EXPECT_TRUE(headers[0].is_victim());
+  replacer.Use(0);  // means nothing: it is not queued
+  replacer.Return(0);
+  EXPECT_FALSE(headers[0].is_victim());
+  EXPECT_EQ(TakeAll(replacer), (std::vector<FrameIndex>{1, 2, 0}));
+}
+
+TEST(LruReplacer, LeavesTheRestOfTheHeader) {
   std::array<FrameHeader, 2> headers;
   headers[1].page_number = 17;
   headers[1].dirty = true;
   LruReplacer replacer(headers.data());
   replacer.Insert(1);
-  EXPECT_TRUE(headers[1].queued);
-  EXPECT_FALSE(headers[0].queued);
+  EXPECT_EQ(headers[1].queue, FrameQueue::kMain);
   replacer.Remove(1);
-  EXPECT_FALSE(headers[1].queued);
+  EXPECT_EQ(headers[1].queue, FrameQueue::kNone);
   EXPECT_EQ(headers[1].page_number, 17u);
   EXPECT_TRUE(headers[1].dirty);
   EXPECT_EQ(headers[1].next, kNoFrame);
   EXPECT_EQ(headers[1].previous, kNoFrame);
 }
 
-// Every sequence of eight insertions and removals of three frames, against a list.
+TEST(LruReplacer, AVictimThatIsDroppedIsNowhere) {
+  std::array<FrameHeader, 2> headers;
+  LruReplacer replacer(headers.data());
+  replacer.Insert(0);
+  replacer.Insert(1);
+  EXPECT_EQ(replacer.Take(), 0u);
+  replacer.Remove(0);
+  EXPECT_EQ(headers[0].queue, FrameQueue::kNone);
+  EXPECT_EQ(TakeAll(replacer), (std::vector<FrameIndex>{1}));
+}
+
+// Every sequence of eight insertions, uses and removals of three frames, against a list.
 TEST(LruReplacer, AgreesWithAReferenceOnEverySequenceOfEightOperations) {
-  for (unsigned sequence = 0; sequence < 6561; ++sequence) {
+  for (unsigned sequence = 0; sequence < 6 * 6 * 6 * 6 * 6 * 6 * 6 * 6; ++sequence) {
     std::array<FrameHeader, 3> headers;
     LruReplacer replacer(headers.data());
     std::deque<FrameIndex> reference;
-    for (unsigned step = 0, rest = sequence; step < 8; ++step, rest /= 3) {
+    for (unsigned step = 0, rest = sequence; step < 8; ++step, rest /= 6) {
       const FrameIndex frame = rest % 3;
+      const bool use = rest % 6 >= 3;
       const auto found = std::find(reference.begin(), reference.end(), frame);
       if (found == reference.end()) {
         replacer.Insert(frame);
         reference.push_back(frame);
+        continue;
+      }
+      reference.erase(found);
+      if (use) {
+        replacer.Use(frame);
+        reference.push_back(frame);
       } else {
         replacer.Remove(frame);
-        reference.erase(found);
       }
-      ASSERT_EQ(OrderOf(replacer), reference) << "sequence " << sequence << ", step " << step;
-      ASSERT_EQ(replacer.size(), reference.size());
     }
+    ASSERT_EQ(replacer.size(), reference.size());
+    ASSERT_EQ(TakeAll(replacer), std::vector<FrameIndex>(reference.begin(), reference.end()))
+        << "sequence " << sequence;
   }
 }
 

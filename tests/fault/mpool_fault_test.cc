@@ -25,6 +25,7 @@ namespace {
 
 using mpool::internal::Access;
 using mpool::internal::PageNumber;
+using mpool::internal::Pinned;
 using mpool::internal::PoolConfig;
 using mpool::internal::PoolCore;
 using os::testing::FaultPlan;
@@ -89,21 +90,22 @@ class Bench {
 
   // A page pinned; null where that fails, which it may do by a fault alone.
   std::byte* Get(PageNumber page) {
-    const os::Result<std::byte*> bytes = pool_->Get(page, Access::kPinned);
-    if (!bytes.ok()) {
-      EXPECT_TRUE(plan_.fired()) << bytes.error().Name();
+    const os::Result<Pinned> pinned = pool_->Get(page, Access::kPinned);
+    if (!pinned.ok()) {
+      EXPECT_TRUE(plan_.fired()) << pinned.error().Name();
       EXPECT_STRNE(mpool::internal::ErrorText(), "");
       return nullptr;
     }
-    pinned_.insert(*bytes);
-    const auto value = static_cast<uint8_t>((*bytes)[kPageSize - 1]);
-    EXPECT_EQ((*bytes)[0], (*bytes)[kPageSize - 1]) << "page " << page;
+    std::byte* const bytes = pinned->bytes;
+    pinned_.insert(bytes);
+    const auto value = static_cast<uint8_t>(bytes[kPageSize - 1]);
+    EXPECT_EQ(bytes[0], bytes[kPageSize - 1]) << "page " << page;
     EXPECT_TRUE(may_[page].contains(value)) << "page " << page << " holds " << int{value};
-    return *bytes;
+    return bytes;
   }
   void Put(std::byte* bytes, bool dirty = false) {
     if (bytes == nullptr) return;
-    EXPECT_EQ(pool_->Put(bytes, Access::kPinned, dirty), os::kSuccess);
+    EXPECT_EQ(pool_->Put(bytes, dirty), os::kSuccess);
     pinned_.erase(pinned_.find(bytes));
   }
   void Read(PageNumber page) { Put(Get(page)); }
@@ -115,20 +117,21 @@ class Bench {
   // Makes a page, or changes nothing.
   void Make(const PageNumber* requested, uint8_t value) {
     PageNumber page = requested == nullptr ? 0 : *requested;
-    const os::Result<std::byte*> bytes = pool_->New(requested, Access::kPinned, &page);
-    if (!bytes.ok()) {
-      EXPECT_TRUE(plan_.fired()) << bytes.error().Name();
+    const os::Result<Pinned> pinned = pool_->New(requested, Access::kPinned, &page);
+    if (!pinned.ok()) {
+      EXPECT_TRUE(plan_.fired()) << pinned.error().Name();
       return;
     }
-    pinned_.insert(*bytes);
-    EXPECT_EQ((*bytes)[kPageSize - 1], std::byte{0});
-    Fill(page, *bytes, value);
-    Put(*bytes, /*dirty=*/true);
+    std::byte* const bytes = pinned->bytes;
+    pinned_.insert(bytes);
+    EXPECT_EQ(bytes[kPageSize - 1], std::byte{0});
+    Fill(page, bytes, value);
+    Put(bytes, /*dirty=*/true);
   }
   void Delete(PageNumber page) {
     std::byte* const bytes = Get(page);
     if (bytes == nullptr) return;
-    EXPECT_EQ(pool_->Delete(bytes, Access::kPinned), os::kSuccess);
+    EXPECT_EQ(pool_->Delete({.bytes = bytes}, Access::kPinned), os::kSuccess);
     pinned_.erase(pinned_.find(bytes));
     may_[page].insert(ever_[page].begin(), ever_[page].end());  // some of it may have been written
     may_[page].insert({Initial(page), 0});

@@ -9,6 +9,7 @@ namespace {
 
 using Kind = PoolOperation::Kind;
 using mpool::internal::Access;
+using mpool::internal::Pinned;
 
 // The value that fills the page; nullopt: its bytes differ.
 std::optional<uint8_t> ValueOf(const std::byte* bytes, uint32_t page_size) {
@@ -64,21 +65,22 @@ std::set<uint8_t> PagePoolModel::InFile(PageNumber page) const {
 }
 
 std::string PagePoolModel::Get(PoolCore& pool, PageNumber page, Access access) {
-  const os::Result<std::byte*> bytes = pool.Get(page, access);
+  const os::Result<Pinned> pinned = pool.Get(page, access);
   if (!zero_past_end_ && page >= page_count_) {
-    return bytes.error() == os::Errno(EINVAL) ? "" : Numbered("past the end there is page", page);
+    return pinned.error() == os::Errno(EINVAL) ? "" : Numbered("past the end there is page", page);
   }
-  if (!bytes.ok()) return Numbered("an error for page", page) + ": " + bytes.error().Name();
+  if (!pinned.ok()) return Numbered("an error for page", page) + ": " + pinned.error().Name();
   Page& model = At(page);
-  const std::optional<uint8_t> seen = ValueOf(*bytes, pool.page_size());
+  const std::optional<uint8_t> seen = ValueOf(pinned->bytes, pool.page_size());
   if (!seen) return Numbered("different bytes in page", page);
   if (model.value ? *model.value != *seen : !model.in_file.contains(*seen)) {
     return Numbered("wrong value in page", page) + Numbered(":", *seen);
   }
   if (!model.value) model.in_file = {*seen};
   model.value = seen;
-  if (model.pins > 0 && model.address != *bytes) return Numbered("another address of page", page);
-  model.address = *bytes;
+  if (model.pins > 0 && model.address != pinned->bytes)
+    return Numbered("another address of page", page);
+  model.address = pinned->bytes;
   if (access == Access::kPinned) ++model.pins;
   return "";
 }
@@ -87,7 +89,7 @@ std::string PagePoolModel::Put(PoolCore& pool, PageNumber page, bool dirty) {
   Page& model = At(page);
   if (model.pins == 0) return "";  // its address may be another page's by now
   --model.pins;
-  return pool.Put(model.address, Access::kPinned, dirty).ok() ? "" : Numbered("cannot put", page);
+  return pool.Put(model.address, dirty).ok() ? "" : Numbered("cannot put", page);
 }
 
 std::string PagePoolModel::Change(PoolCore& pool, PageNumber page, uint8_t value) {
@@ -107,7 +109,7 @@ std::string PagePoolModel::Delete(PoolCore& pool, PageNumber page) {
     if (!error.empty() || pins(page) == 0) return error;
   }
   Page& model = At(page);
-  const os::Errno error = pool.Delete(model.address, Access::kPinned);
+  const os::Errno error = pool.Delete({.bytes = model.address}, Access::kPinned);
   if (model.pins > 1) return error == os::Errno(EBUSY) ? "" : Numbered("deleted pinned page", page);
   if (!error.ok()) return Numbered("cannot delete", page);
   model.pins = 0;
@@ -121,20 +123,21 @@ std::string PagePoolModel::New(PoolCore& pool, const PoolOperation& operation) {
   PageNumber made = operation.page;
   const bool exists = made < in_file_ || pins(made) > 0;
   const bool is_new = made >= page_count_ && !zero_past_end_;
-  const os::Result<std::byte*> bytes =
+  const os::Result<Pinned> pinned =
       pool.New(next ? nullptr : &operation.page, Access::kPinned, &made);
-  if (!next && bytes.error() == os::Errno(EEXIST)) {
+  if (!next && pinned.error() == os::Errno(EEXIST)) {
     return is_new ? Numbered("refused to make page", made) : "";
   }
-  if (!bytes.ok()) return "no new page: " + bytes.error().Name();
+  if (!pinned.ok()) return "no new page: " + pinned.error().Name();
   if (!next && exists) return Numbered("made again page", made);
   if (next && (made < page_count_ || (made > page_count_ && !zero_past_end_) || pins(made) > 0)) {
     return Numbered("a wrong next page:", made);
   }
-  if (ValueOf(*bytes, pool.page_size()) != uint8_t{0}) return Numbered("not zeroed: page", made);
+  if (ValueOf(pinned->bytes, pool.page_size()) != uint8_t{0})
+    return Numbered("not zeroed: page", made);
   page_count_ = std::max(page_count_, made + 1);
-  pages_[made] = Page{operation.value, {hole_, operation.value}, true, 1, *bytes};
-  std::memset(*bytes, operation.value, pool.page_size());
+  pages_[made] = Page{operation.value, {hole_, operation.value}, true, 1, pinned->bytes};
+  std::memset(pinned->bytes, operation.value, pool.page_size());
   return Put(pool, made, /*dirty=*/true);
 }
 

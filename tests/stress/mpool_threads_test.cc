@@ -25,6 +25,7 @@ namespace {
 
 using mpool::internal::Access;
 using mpool::internal::PageNumber;
+using mpool::internal::Pinned;
 using mpool::internal::PoolConfig;
 using mpool::internal::PoolCore;
 using os::testing::FakeFile;
@@ -137,39 +138,39 @@ class MpoolThreads : public testing::Test {
   }
 
   void Read(PageNumber page, uint32_t least) {
-    const os::Result<std::byte*> bytes = pool_->Get(page, Access::kShared);
-    ASSERT_TRUE(bytes.ok()) << bytes.error().Name();
-    EXPECT_GE(VersionIn(*bytes, page), least);
-    EXPECT_EQ(VersionIn(*bytes, page), versions_[page].load());
-    EXPECT_EQ(pool_->Put(*bytes, Access::kShared, false), os::kSuccess);
+    const os::Result<Pinned> pinned = pool_->Get(page, Access::kShared);
+    ASSERT_TRUE(pinned.ok()) << pinned.error().Name();
+    EXPECT_GE(VersionIn(pinned->bytes, page), least);
+    EXPECT_EQ(VersionIn(pinned->bytes, page), versions_[page].load());
+    pool_->Release(*pinned, Access::kShared, false);
   }
   void Change(PageNumber page) {
     const std::shared_lock no_sync(syncing_);
-    const os::Result<std::byte*> bytes = pool_->Get(page, Access::kExclusive);
-    ASSERT_TRUE(bytes.ok()) << bytes.error().Name();
-    const uint32_t version = VersionIn(*bytes, page);
+    const os::Result<Pinned> pinned = pool_->Get(page, Access::kExclusive);
+    ASSERT_TRUE(pinned.ok()) << pinned.error().Name();
+    const uint32_t version = VersionIn(pinned->bytes, page);
     EXPECT_EQ(version, versions_[page].load());
-    Write(*bytes, StampOf(page, version + 1));
+    Write(pinned->bytes, StampOf(page, version + 1));
     versions_[page] = version + 1;
-    EXPECT_EQ(pool_->Put(*bytes, Access::kExclusive, true), os::kSuccess);
+    pool_->Release(*pinned, Access::kExclusive, true);
   }
   // Of pages that nobody changes, so that nothing is lost by it.
   void Delete(PageNumber page) {
-    const os::Result<std::byte*> bytes = pool_->Get(page, Access::kShared);
-    ASSERT_TRUE(bytes.ok()) << bytes.error().Name();
-    EXPECT_EQ(VersionIn(*bytes, page), 0u);
-    const os::Errno error = pool_->Delete(*bytes, Access::kShared);
+    const os::Result<Pinned> pinned = pool_->Get(page, Access::kShared);
+    ASSERT_TRUE(pinned.ok()) << pinned.error().Name();
+    EXPECT_EQ(VersionIn(pinned->bytes, page), 0u);
+    const os::Errno error = pool_->Delete(*pinned, Access::kShared);
     if (error.ok()) return;
     EXPECT_EQ(error, os::Errno(EBUSY));
-    EXPECT_EQ(pool_->Put(*bytes, Access::kShared, false), os::kSuccess);
+    pool_->Release(*pinned, Access::kShared, false);
   }
   PageNumber Make() {
     PageNumber page = 0;
-    const os::Result<std::byte*> bytes = pool_->New(nullptr, Access::kExclusive, &page);
-    EXPECT_TRUE(bytes.ok()) << bytes.error().Name();
-    EXPECT_EQ(**bytes, std::byte{0});
-    Write(*bytes, StampOf(page, 1));
-    EXPECT_EQ(pool_->Put(*bytes, Access::kExclusive, true), os::kSuccess);
+    const os::Result<Pinned> pinned = pool_->New(nullptr, Access::kExclusive, &page);
+    EXPECT_TRUE(pinned.ok()) << pinned.error().Name();
+    EXPECT_EQ(*pinned->bytes, std::byte{0});
+    Write(pinned->bytes, StampOf(page, 1));
+    pool_->Release(*pinned, Access::kExclusive, true);
     return page;
   }
   void Sync() {
@@ -179,7 +180,7 @@ class MpoolThreads : public testing::Test {
   // After all threads are done: the file is as the last changes have left it.
   void ExpectNothingLost() {
     EXPECT_EQ(pool_->Stats().pins, 0u);
-    EXPECT_EQ(pool_->OwnedPins(), 0u);
+    EXPECT_EQ(pool_->Pins(), 0u);
     EXPECT_EQ(pool_->Sync(), os::kSuccess);
     const std::vector<std::byte> synced = file_.synced();
     for (PageNumber page = 0; page < kPages; ++page) {
@@ -233,10 +234,10 @@ TEST_F(MpoolThreads, NoPageIsWrongAndNoChangeIsLost) {
   std::sort(all_made.begin(), all_made.end());
   for (size_t i = 0; i < all_made.size(); ++i) {
     ASSERT_EQ(all_made[i], kPages + i);  // each number once
-    const os::Result<std::byte*> bytes = pool_->Get(all_made[i], Access::kPinned);
+    const os::Result<Pinned> bytes = pool_->Get(all_made[i], Access::kPinned);
     ASSERT_TRUE(bytes.ok());
-    EXPECT_EQ(VersionIn(*bytes, all_made[i]), 1u);
-    EXPECT_EQ(pool_->Put(*bytes, Access::kPinned, false), os::kSuccess);
+    EXPECT_EQ(VersionIn(bytes->bytes, all_made[i]), 1u);
+    pool_->Release(*bytes, Access::kPinned, false);
   }
   const struct mpool_stat stat = pool_->Stats();
   EXPECT_EQ(stat.gets, stat.hits + stat.misses);
@@ -288,7 +289,7 @@ TEST_F(MpoolThreads, AtTheLockLimitNobodyWaitsForEver) {
       for (int i = 0; i < 400; ++i) {
         std::vector<std::byte*> held;
         for (int j = 0; j < 16; ++j) {
-          const os::Result<std::byte*> bytes =
+          const os::Result<Pinned> bytes =
               pool_->Get(static_cast<PageNumber>(random() % kPages), Access::kPinned);
           if (!bytes.ok()) {
             EXPECT_EQ(bytes.error(), os::Errno(ENOMEM));
@@ -296,10 +297,10 @@ TEST_F(MpoolThreads, AtTheLockLimitNobodyWaitsForEver) {
             break;
           }
           ++pinned;
-          held.push_back(*bytes);
+          held.push_back(bytes->bytes);
         }
         for (std::byte* bytes : held) {
-          EXPECT_EQ(pool_->Put(bytes, Access::kPinned, random() % 2 == 0), os::kSuccess);
+          EXPECT_EQ(pool_->Put(bytes, random() % 2 == 0), os::kSuccess);
         }
       }
     });

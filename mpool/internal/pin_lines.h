@@ -1,0 +1,133 @@
+// PinLines: the pins that are taken on hits, without a latch.
+//
+// Each thread that uses a pool has a line of slots there. A pin is the number of its frame in one of
+// them, put there by a plain store, so a hit writes only what no other CPU reads. Who wants a frame
+// for itself (to evict, to delete, to write) has to look through all lines. That is right because of
+// the order on both sides (x86 and others let a load overtake the store before it):
+//
+//   hit                                   who wants the frame, with the pool's latch
+//   1. look the page up: open             1. close the entry of the page
+//   2. store the frame into a slot        2. os::ProcessBarrier()
+//   3. look at the entry again:           3. look at the slots: none has the frame
+//      unchanged, so it is pinned
+//
+// When the barrier returns, each thread has passed a full fence after step 1 on the right. A thread
+// whose step 3 came before its fence has its store of step 2 visible, and is found; one whose step 3
+// came after it sees the entry closed. The seldom side pays; see os/process_barrier.h.
+//
+// A slot holds what the page's entry has above the page number when it is open and was used most, or 0:
+// it is free. Only the thread that owns a line stores frames there. It frees
+// a slot by storing 0; for a PagePin that was moved, another thread may do that.
+
+#ifndef MPOOL_INTERNAL_PIN_LINES_H_
+#define MPOOL_INTERNAL_PIN_LINES_H_
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "mpool/internal/frame.h"
+#include "os/thread_id.h"
+
+namespace mpool::internal {
+
+// ThreadSanitizer knows no process barrier: for it both sides use fences of the language.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool kFullFences = true;
+#else
+inline constexpr bool kFullFences = false;
+#endif
+inline constexpr std::memory_order kSlotStore =
+    kFullFences ? std::memory_order_seq_cst : std::memory_order_release;
+inline constexpr std::memory_order kLoadAfterSlotStore =
+    kFullFences ? std::memory_order_seq_cst : std::memory_order_acquire;
+
+using PinSlot = std::atomic<uint32_t>;
+inline constexpr uint32_t kSlotFrameMask = (uint32_t{1} << 29) - 1;
+inline constexpr uint32_t kSlotTag = ~kSlotFrameMask & 0x7fffffff;
+inline constexpr uint32_t SlotWord(FrameIndex frame) { return kSlotTag | (frame + 1); }
+// Whether the upper half of an entry is such a word: open, and used most.
+inline constexpr bool IsUsedMost(uint32_t word) { return word - kSlotTag <= kSlotFrameMask; }
+inline constexpr FrameIndex FrameInSlot(uint32_t word) { return (word & kSlotFrameMask) - 1; }
+
+// A line of zero bytes has no owner and no pins. Two cache lines, as CPUs fetch them in pairs.
+struct alignas(128) PinLine {
+  static constexpr size_t kSlots = 8;
+
+  std::array<PinSlot, kSlots> slots = {};
+  // Written by the owner alone.
+  std::atomic<uint64_t> hits = 0;
+  std::atomic<uint32_t> last_put = 0;  // as a slot; anybody may make it 0
+  std::atomic<os::ThreadId> owner = 0;
+
+  // A free slot; null: there is none. For the owner.
+  PinSlot* FindFree() { return FindWord(0); }
+  // A slot with the frame; null: there is none.
+  PinSlot* Find(FrameIndex frame) { return FindWord(SlotWord(frame)); }
+  // For the owner.
+  static void Count(std::atomic<uint64_t>& counter) {
+    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+
+ private:
+  [[gnu::always_inline]] PinSlot* FindWord(uint32_t word) {
+    for (PinSlot& slot : slots) {
+      if (slot.load(std::memory_order_acquire) == word) return &slot;
+    }
+    return nullptr;
+  }
+};
+static_assert(sizeof(PinLine) == 128);
+
+// The lines of a pool, in memory that its owner provides and makes more of. The pool's latch guards
+// it; what the lines hold changes all the time.
+class PinLines {
+ public:
+  // Zeroed lines that may be used: those that a pool has from the start, and those that lie in memory
+  // of their own, which grows.
+  void SetFirst(std::span<PinLine> lines) { first_ = lines; }
+  void SetMore(std::span<PinLine> lines) { more_ = lines; }
+  size_t more() const { return more_.size(); }
+
+  // The thread's line: one that it has, that a thread has left that is no more, or a new one. Null:
+  // all lines are taken. Enters the kernel where it has to find out which threads are no more.
+  PinLine* Claim(os::ThreadId thread);
+
+  // How many lines are, or were, in use. Those of others make a process barrier necessary.
+  size_t used() const { return used_; }
+  PinLine& operator[](size_t i) const {
+    return i < first_.size() ? first_[i] : more_[i - first_.size()];
+  }
+  template <typename Visit>
+  void ForEachPin(Visit visit) const {
+    for (size_t i = 0; i < used_; ++i) {
+      for (const PinSlot& slot : (*this)[i].slots) {
+        const uint32_t held = slot.load(kLoadAfterSlotStore);
+        if (held != 0) visit(FrameInSlot(held));
+      }
+    }
+  }
+
+  // Slots with the frame in all lines. What this tells is certain only for a frame whose entry is
+  // closed, after a barrier.
+  uint32_t CountPins(FrameIndex frame) const;
+  // The frame is not what any thread has put last, as far as that need be heeded.
+  void ForgetLastPut(FrameIndex frame);
+
+  // Sums over the lines.
+  struct Totals {
+    uint64_t hits = 0, pins = 0;
+  };
+  Totals Sum() const;
+
+ private:
+  std::span<PinLine> first_, more_;
+  size_t used_ = 0;
+  uint32_t claims_until_sweep_ = 0;
+};
+
+}  // namespace mpool::internal
+
+#endif  // MPOOL_INTERNAL_PIN_LINES_H_

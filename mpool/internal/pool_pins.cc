@@ -1,0 +1,268 @@
+// Pins under the latch: counted ones, those of other threads, and accesses that exclude each other.
+//
+// An exclusive access counts its pin first, so that the page stays. Then it closes the page's entry,
+// so that no thread gets it without the latch any more, and waits for those who have it. After it
+// has ended, the page stays closed for some gets more: a page that is written again and again would
+// else cost a process barrier each time.
+
+#include <algorithm>
+
+#include "mpool/internal/error_text.h"
+#include "mpool/internal/pool_core.h"
+#include "os/process_barrier.h"
+#include "os/thread_id.h"
+
+namespace mpool::internal {
+namespace {
+
+constexpr uint8_t kReadsToOpen = 8;
+
+}  // namespace
+
+// --- Without the latch --------------------------------------------------------------------------
+
+// A writer waits on a condition. It has said so before it looked at the slots, with a barrier in
+// between; so either it has seen this thread's slot free, or this thread has seen it waiting.
+void PoolCore::WakeWriters() {
+  const os::LatchHolder holder(latch_);
+  changed_.NotifyAll();
+}
+
+os::Errno PoolCore::Put(const void* address, bool dirty) {
+  const PutResult result = TryPut(address, dirty);
+  if (result == PutResult::kWake) WakeWriters();
+  if (result != PutResult::kNotHere) return os::kSuccess;
+  const os::LatchHolder holder(latch_);
+  const os::Result<FrameIndex> frame = PinnedFrameAt(address);
+  if (!frame.ok()) return frame.error();
+  if (dirty) header(*frame).dirty.store(true, std::memory_order_release);
+  if (header(*frame).pins > 0) {
+    EndCountedPin(*frame, Access::kPinned);
+    ++stats_.puts;
+  } else {
+    EndPinOfAnother(*frame);
+  }
+  if (PinLine* const line = ClaimLine()) {
+    line->last_put.store(SlotWord(*frame), std::memory_order_relaxed);
+  }
+  return os::kSuccess;
+}
+
+void PoolCore::Release(const Pinned& pinned, Access access, bool dirty) {
+  const FrameIndex frame = frames_.FrameNear(pinned.bytes);
+  if (dirty) header(frame).dirty.store(true, std::memory_order_release);  // as TryPut does
+  if (pinned.slot != nullptr) {
+    if (EndPin(*pinned.slot)) WakeWriters();
+    return;
+  }
+  const os::LatchHolder holder(latch_);
+  EndCountedPin(frame, access);
+  ++stats_.puts;
+}
+
+// --- Lines --------------------------------------------------------------------------------------
+
+// The calling thread's line; null where there are no more.
+PinLine* PoolCore::ClaimLine() {
+  if (PinLine* const line = ThreadLine::Of(id_)) return line;
+  const os::ThreadId thread = os::CurrentThread();
+  PinLine* line = frames_.lines().Claim(thread);
+  if (line == nullptr && frames_.AddPinLines()) line = frames_.lines().Claim(thread);
+  if (line != nullptr) ThreadLine::Remember(id_, line);
+  return line;
+}
+
+// Pins a page in the calling thread's line, where a hit could have done it. Null: not possible. The
+// page is being loaded by this thread, or its entry is open.
+PinSlot* PoolCore::PinInLine(FrameIndex frame) {
+  if (!hits_without_latch_ || frames_.IsGrowthFrame(frame)) return nullptr;
+  PinLine* const line = ClaimLine();
+  if (line == nullptr) return nullptr;
+  PinSlot* slot = line->FindFree();
+  if (slot == nullptr) {
+    Settle(*line);
+    slot = line->FindFree();
+    if (slot == nullptr) return nullptr;
+  }
+  slot->store(SlotWord(frame), kSlotStore);
+  ++line_pins_;
+  return slot;
+}
+
+// Frees the slots of the calling thread's pins that others have ended.
+void PoolCore::Settle(PinLine& line) {
+  for (PinSlot& slot : line.slots) {
+    const uint32_t held = slot.load(std::memory_order_acquire);
+    if (held == 0 || header(FrameInSlot(held)).owed == 0) continue;
+    --header(FrameInSlot(held)).owed;
+    --owed_pins_;
+    slot.store(0, kSlotStore);
+  }
+}
+
+uint32_t PoolCore::PinsInLines(FrameIndex frame) {
+  return frames_.lines().CountPins(frame) - header(frame).owed;
+}
+
+// The pin is in the line of a thread that may be using it at this moment, so the slot stays.
+void PoolCore::EndPinOfAnother(FrameIndex frame) {
+  ++header(frame).owed;
+  ++owed_pins_;
+  changed_.NotifyAll();  // as the end of any pin does, to those who wait for the page
+}
+
+void PoolCore::Barrier() {
+  // A single line is this thread's own, or that of a thread that is no more or has not hit yet.
+  if (frames_.lines().used() > 1) os::ProcessBarrier();
+}
+
+// From now on whoever wants the page needs the latch, and what was pinned without it is seen.
+void PoolCore::Close(FrameIndex frame) {
+  if (frames_.table().Close(header(frame).page_number)) Barrier();
+}
+
+// Opens the entry, if nothing is in the way of hits.
+void PoolCore::Reopen(FrameIndex frame) {
+  const FrameHeader& h = header(frame);
+  const bool open = hits_without_latch_ && h.holds_page() && !frames_.IsGrowthFrame(frame) &&
+                    !h.is_victim() && !h.write_latched && h.reads_to_open == 0;
+  if (open) frames_.table().Open(h.page_number);
+}
+
+// --- Counted pins -------------------------------------------------------------------------------
+
+void PoolCore::CountPin(FrameIndex frame) {
+  FrameHeader& h = header(frame);
+  if (h.queue == FrameQueue::kIdle) idle_growth_.Remove(frames_.headers(), frame);
+  if (h.pins++ == 0 && !frames_.IsGrowthFrame(frame)) ++frames_with_counted_pins_;
+  ++counted_pins_;
+}
+
+void PoolCore::UncountPin(FrameIndex frame) {
+  FrameHeader& h = header(frame);
+  --counted_pins_;
+  if (--h.pins > 0) return;
+  if (!frames_.IsGrowthFrame(frame)) {
+    --frames_with_counted_pins_;
+  } else if (h.holds_page()) {
+    idle_growth_.PushBack(frames_.headers(), frame);
+  }
+}
+
+void PoolCore::EndCountedPin(FrameIndex frame, Access access) {
+  FrameHeader& h = header(frame);
+  if (access == Access::kShared) --h.readers;
+  if (access == Access::kExclusive) {
+    h.write_latched = false;
+    h.reads_to_open = frames_.lines().used() > 1 ? kReadsToOpen : 0;
+    Reopen(frame);
+  }
+  UncountPin(frame);
+  if (access != Access::kPinned && h.pins > 0) changed_.NotifyAll();
+}
+
+// The frame whose page a caller has pinned, by the address that it was given.
+os::Result<FrameIndex> PoolCore::PinnedFrameAt(const void* address) {
+  const FrameIndex frame = frames_.FrameAt(address);
+  if (frame == kNoFrame) {
+    return Failed(os::Errno(EINVAL), "%p is not the address of a page in this pool", address);
+  }
+  if (!header(frame).holds_page() || PinsOf(frame) == 0) {
+    return Failed(os::Errno(EINVAL), "the page at %p is not pinned; each put needs a get or new",
+                  address);
+  }
+  return frame;
+}
+
+// Ends the one pin of a page.
+void PoolCore::EndOnlyPin(FrameIndex frame, const Pinned& pinned, Access access) {
+  PinLine* const line = ThreadLine::Of(id_);
+  PinSlot* slot = pinned.slot;
+  if (slot == nullptr && line != nullptr) slot = line->Find(frame);
+  if (slot != nullptr && header(frame).pins == 0) {
+    slot->store(0, kSlotStore);
+    --line_pins_;
+  } else if (header(frame).pins > 0) {
+    if (access == Access::kShared) --header(frame).readers;
+    if (access == Access::kExclusive) header(frame).write_latched = false;
+    UncountPin(frame);
+  } else {
+    EndPinOfAnother(frame);
+    --line_pins_;
+  }
+}
+
+// --- Accesses -----------------------------------------------------------------------------------
+
+// False: the deadline has passed.
+bool PoolCore::Await(Deadline deadline) {
+  if (deadline != kNoDeadline) return changed_.WaitUntil(latch_, deadline);
+  changed_.Wait(latch_);
+  return true;
+}
+
+os::Result<Pinned> PoolCore::Pin(FrameIndex frame, Access access, Deadline deadline) {
+  FrameHeader& h = header(frame);
+  if (h.is_victim()) Rescue(frame);
+  replacer_->Use(frame);
+  Pinned pinned{.bytes = frames_.frame(frame)};
+  if (access == Access::kNone) return pinned;
+  if (access != Access::kExclusive && frames_.table().Look(h.page_number).open()) {
+    pinned.slot = PinInLine(frame);
+    if (pinned.slot != nullptr) return pinned;
+  }
+  if (h.pins >= kPinsMax / 2 && PinsOf(frame) >= kPinsMax) {
+    return Failed(os::Errno(EAGAIN),
+                  "page %u is pinned %u times, the most there can be; put it back", h.page_number,
+                  kPinsMax);
+  }
+  CountPin(frame);
+  os::Errno error;
+  if (access == Access::kShared) error = AwaitSharing(frame, deadline);
+  if (access == Access::kExclusive) error = AwaitExclusion(frame, deadline);
+  if (error.ok()) return pinned;
+  UncountPin(frame);
+  if (h.pins > 0) changed_.NotifyAll();
+  return Failed(error, "page %u is still in use by another thread", h.page_number);
+}
+
+os::Errno PoolCore::AwaitSharing(FrameIndex frame, Deadline deadline) {
+  FrameHeader& h = header(frame);
+  while (h.write_latched) {
+    if (!Await(deadline) && h.write_latched) return os::Errno(ETIMEDOUT);
+  }
+  ++h.readers;
+  if (h.reads_to_open > 0 && --h.reads_to_open == 0) Reopen(frame);
+  return os::kSuccess;
+}
+
+// Whether an exclusive access has to wait. Precondition: the entry is closed.
+bool PoolCore::IsInUse(FrameIndex frame) {
+  const FrameHeader& h = header(frame);
+  return h.write_latched || h.readers > 0 || h.state == FrameState::kWriteback ||
+         PinsInLines(frame) > 0;
+}
+
+os::Errno PoolCore::AwaitExclusion(FrameIndex frame, Deadline deadline) {
+  FrameHeader& h = header(frame);
+  const auto close = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    h.reads_to_open = kReadsToOpen;
+    Close(frame);
+  };
+  close();
+  if (IsInUse(frame)) {
+    waiting_writers_.fetch_add(1, std::memory_order_seq_cst);
+    Barrier();
+    bool in_time = true;
+    while (IsInUse(frame) && in_time) {
+      in_time = Await(deadline);
+      close();  // gets have gone on meanwhile, and may have opened it
+    }
+    waiting_writers_.fetch_sub(1, std::memory_order_relaxed);
+    if (IsInUse(frame)) return os::Errno(ETIMEDOUT);
+  }
+  h.write_latched = true;
+  return os::kSuccess;
+}
+
+}  // namespace mpool::internal
