@@ -6,10 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
+
+#include "benchmarks/must.h"
 
 namespace benchmarks {
 namespace {
@@ -17,17 +17,10 @@ namespace {
 // What a leaf of the lock table covers.
 constexpr uint64_t kLeafPages = 512;
 
-// Ends the program unless a call has succeeded.
-void Check(bool succeeded, const char* call) {
-  if (succeeded) return;
-  std::fprintf(stderr, "benchmark: %s: %s\n", call, std::strerror(errno));
-  std::exit(1);
-}
-
 std::byte* Map(size_t bytes, int protection) {
   void* address =
       mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  Check(address != MAP_FAILED, "mmap");
+  Must(address != MAP_FAILED, "mmap");
   return static_cast<std::byte*>(address);
 }
 
@@ -36,7 +29,7 @@ size_t ReservedBytes(uint64_t pages) { return (pages + 2 * kLeafPages) * PageSiz
 cpu_set_t UsableSet() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  Check(sched_getaffinity(0, sizeof(set), &set) == 0, "sched_getaffinity");
+  Must(sched_getaffinity(0, sizeof(set), &set) == 0, "sched_getaffinity");
   return set;
 }
 
@@ -48,16 +41,16 @@ size_t PageSize() {
 }
 
 void BareLock(const void* address, size_t bytes) {
-  if (syscall(SYS_mlock, address, bytes) != 0) Check(false, "mlock");
+  if (syscall(SYS_mlock, address, bytes) != 0) Must(false, "mlock");
 }
 
 void BareUnlock(const void* address, size_t bytes) {
-  if (syscall(SYS_munlock, address, bytes) != 0) Check(false, "munlock");
+  if (syscall(SYS_munlock, address, bytes) != 0) Must(false, "munlock");
 }
 
 void* MapPage() { return Map(PageSize(), PROT_READ); }
 
-void UnmapPage(void* page) { Check(munmap(page, PageSize()) == 0, "munmap"); }
+void UnmapPage(void* page) { Must(munmap(page, PageSize()) == 0, "munmap"); }
 
 Area::Area(uint64_t pages, Fill fill)
     : pages_(pages), reservation_(Map(ReservedBytes(pages), PROT_NONE)) {
@@ -65,13 +58,13 @@ Area::Area(uint64_t pages, Fill fill)
   const uintptr_t address = reinterpret_cast<uintptr_t>(reservation_);
   // At least one inaccessible page is left on either side.
   begin_ = reservation_ + (alignment - address % alignment);
-  Check(mprotect(begin_, bytes(), PROT_READ | PROT_WRITE) == 0, "mprotect");
+  Must(mprotect(begin_, bytes(), PROT_READ | PROT_WRITE) == 0, "mprotect");
   (void)madvise(begin_, bytes(), MADV_NOHUGEPAGE);  // EINVAL: a kernel without huge pages
   if (fill == Fill::kCold) return;
   for (uint64_t i = 0; i < pages; ++i) *page(i) = std::byte{1};
 }
 
-Area::~Area() { Check(munmap(reservation_, ReservedBytes(pages_)) == 0, "munmap"); }
+Area::~Area() { Must(munmap(reservation_, ReservedBytes(pages_)) == 0, "munmap"); }
 
 void BindToCpu(size_t index) {
   const cpu_set_t usable = UsableSet();
@@ -80,7 +73,7 @@ void BindToCpu(size_t index) {
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET(cpu, &one);
-    Check(sched_setaffinity(0, sizeof(one), &one) == 0, "sched_setaffinity");
+    Must(sched_setaffinity(0, sizeof(one), &one) == 0, "sched_setaffinity");
     return;
   }
 }
@@ -92,21 +85,21 @@ size_t UsableCpus() {
 
 double InChild(const std::function<double()>& function) {
   int ends[2];
-  Check(pipe(ends) == 0, "pipe");
+  Must(pipe(ends) == 0, "pipe");
   std::fflush(nullptr);
   const pid_t child = fork();
-  Check(child >= 0, "fork");
+  Must(child >= 0, "fork");
   double result = 0;
   if (child == 0) {
     result = function();
-    Check(write(ends[1], &result, sizeof(result)) == sizeof(result), "write");
+    Must(write(ends[1], &result, sizeof(result)) == sizeof(result), "write");
     _exit(0);
   }
   close(ends[1]);
   const ssize_t received = read(ends[0], &result, sizeof(result));
   close(ends[0]);
   int status = 0;
-  Check(waitpid(child, &status, 0) == child, "waitpid");
+  Must(waitpid(child, &status, 0) == child, "waitpid");
   if (received != sizeof(result)) std::exit(1);  // the child has said why
   return result;
 }

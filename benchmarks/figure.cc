@@ -34,16 +34,18 @@ std::string ReasonToSkip(const Figure& figure) {
   if (UsableCpus() < figure.cpus) return absl::StrFormat("needs %d CPUs", figure.cpus);
   const os::PageCount pages(figure.locked_pages);
   const uint64_t bytes = pages.bytes(PageSize());
+  const uint64_t wanted_bytes = bytes + figure.other_pages * PageSize();
   if (!os::RealMemory().CheckLockLimit(pages).ok()) {
     return absl::StrFormat("locks %s, RLIMIT_MEMLOCK is %s", FormatBytes(bytes),
                            FormatBytes(os::MemlockLimit().soft.value_or(0)));
   }
   // A quarter more, for the tables of this library and of the kernel, and for others.
   const uint64_t free_bytes = AvailableBytes();
-  if (free_bytes < bytes + bytes / 4) {
-    return absl::StrFormat("locks %s, %s are free", FormatBytes(bytes), FormatBytes(free_bytes));
+  if (free_bytes < wanted_bytes + wanted_bytes / 4) {
+    return absl::StrFormat("fills %s, %s are free", FormatBytes(wanted_bytes),
+                           FormatBytes(free_bytes));
   }
-  return "";
+  return figure.obstacle ? figure.obstacle() : "";
 }
 
 }  // namespace benchmarks

@@ -18,9 +18,13 @@ struct Figure {
   std::string title;  // for the table: "nested pin, 1 page"
   Unit unit = Unit::kNanoseconds;
   std::vector<Bound> bounds;
+  bool overhead = false;      // as in Row
   uint64_t locked_pages = 0;  // the most that it locks at a time
+  uint64_t other_pages = 0;   // that it fills besides
   size_t cpus = 1;            // that it needs
   bool once = false;          // counted rather than timed: one round tells all
+  // Whatever else is missing here; "" or empty: nothing.
+  std::function<std::string()> obstacle;
   // Sets up what is measured, which lives as long as the sides do.
   std::function<InTurn()> prepare;
 };

@@ -11,18 +11,26 @@ namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
-double Time(const Operation& operation, uint64_t times) {
-  const double begin = ThreadCpuNs();
+using Clock = double();
+
+double Read(clockid_t clock) {
+  timespec now{};
+  clock_gettime(clock, &now);
+  return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
+}
+
+double Time(const Operation& operation, uint64_t times, Clock* clock) {
+  const double begin = clock();
   operation(times);
-  return ThreadCpuNs() - begin;
+  return clock() - begin;
 }
 
 // How often the operation fits into the slice; at least once.
-uint64_t TimesFor(const Operation& operation, double slice_ns) {
+uint64_t TimesFor(const Operation& operation, double slice_ns, Clock* clock) {
   uint64_t times = 1;
   for (;;) {
     // A clock that stood still says nothing yet.
-    const double ns = std::max(Time(operation, times), 1.0);
+    const double ns = std::max(Time(operation, times, clock), 1.0);
     if (ns >= slice_ns / 8) {
       return std::max<uint64_t>(1,
                                 static_cast<uint64_t>(static_cast<double>(times) * slice_ns / ns));
@@ -67,18 +75,16 @@ Round InTurn::Next() {
   return round;
 }
 
-Side ForSlice(Operation operation, std::chrono::nanoseconds slice) {
-  return [operation = std::move(operation), slice_ns = static_cast<double>(slice.count()),
+Side ForSlice(Operation operation, std::chrono::nanoseconds slice, Clock* clock) {
+  return [operation = std::move(operation), slice_ns = static_cast<double>(slice.count()), clock,
           times = uint64_t{0}]() mutable {
-    if (times == 0) times = TimesFor(operation, slice_ns);
-    return Time(operation, times) / static_cast<double>(times);
+    if (times == 0) times = TimesFor(operation, slice_ns, clock);
+    return Time(operation, times, clock) / static_cast<double>(times);
   };
 }
 
-double ThreadCpuNs() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
-}
+double ThreadCpuNs() { return Read(CLOCK_THREAD_CPUTIME_ID); }
+
+double WallNs() { return Read(CLOCK_MONOTONIC); }
 
 }  // namespace benchmarks

@@ -57,14 +57,16 @@ class InTurn {
 // Does an operation so many times.
 using Operation = std::function<void(uint64_t times)>;
 
-// A side that repeats the operation for about `slice`, and tells the nanoseconds of CPU time that
-// the calling thread used for each. CPU time, because another program's turn on this CPU is nobody's
-// cost; the kernel's work in a system call is in it, waiting is not. How often the operation fits
-// into a slice is found out at the first call, which also warms up.
-Side ForSlice(Operation operation, std::chrono::nanoseconds slice);
-
-// Nanoseconds of CPU time that the calling thread has used, user and system.
+// Nanoseconds of CPU time that the calling thread has used, user and system. Another program's turn
+// on this CPU is nobody's cost; the kernel's work in a system call is in it, waiting is not.
 double ThreadCpuNs();
+// Nanoseconds that have passed, for what is about waiting: storage.
+double WallNs();
+
+// A side that repeats the operation for about `slice`, and tells how many nanoseconds of the clock
+// each took. How often the operation fits into a slice is found out at the first call, which also
+// warms up.
+Side ForSlice(Operation operation, std::chrono::nanoseconds slice, double (*clock)() = ThreadCpuNs);
 
 }  // namespace benchmarks
 

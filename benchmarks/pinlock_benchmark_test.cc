@@ -1,45 +1,24 @@
 // The program as a user meets it: exit codes, and what it prints where.
 
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <cstdlib>
-#include <fstream>
-#include <sstream>
 #include <string>
+
+#include "benchmarks/program_run.h"
 
 namespace {
 
-struct Outcome {
-  int exit_code = -1;
-  std::string out;
-  std::string err;
-};
-
-std::string Temporary(const std::string& name) {
-  const char* directory = std::getenv("TEST_TMPDIR");
-  return std::string(directory != nullptr ? directory : "/tmp") + "/" + name;
-}
-
-std::string Contents(const std::string& path) {
-  std::ostringstream text;
-  text << std::ifstream(path).rdbuf();
-  return text.str();
-}
+using benchmarks::Contains;
+using benchmarks::Contents;
+using benchmarks::Outcome;
+using benchmarks::Temporary;
 
 // One short round of one figure, but for what the arguments say. A shell reads `setup` first.
 Outcome RunBenchmark(const std::string& arguments, const std::string& setup = "") {
-  const std::string out = Temporary("out");
-  const std::string err = Temporary("err");
-  const std::string command = setup + " exec >" + out + " 2>" + err + " </dev/null; $privilege " +
-                              PINLOCK_BENCHMARK + " --rounds=1 --slice_ms=1 " +
-                              "--benchmark_filter=^nested/1/ " + arguments;
-  const int status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, Contents(out), Contents(err)};
-}
-
-bool Contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
+  return benchmarks::RunProgram(std::string("$privilege ") + PINLOCK_BENCHMARK +
+                                    " --rounds=1 --slice_ms=1 --benchmark_filter=^nested/1/ " +
+                                    arguments,
+                                setup);
 }
 
 std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }

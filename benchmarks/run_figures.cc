@@ -13,6 +13,7 @@ Row Measure(const Figure& figure, benchmark::State& state) {
   row.figure = figure.title;
   row.unit = figure.unit;
   row.bounds = figure.bounds;
+  row.overhead = figure.overhead;
   row.skipped = ReasonToSkip(figure);
   if (!row.skipped.empty()) {
     state.SkipWithError(("skipped: " + row.skipped).c_str());
@@ -37,6 +38,12 @@ const char* SuffixOf(Unit unit) {
       return "_calls";
     case Unit::kPercent:
       return "_percent";
+    case Unit::kFaults:
+      return "_faults";
+    case Unit::kBytes:
+      return "_bytes";
+    case Unit::kTimes:
+      return "_times";
   }
   return "";
 }

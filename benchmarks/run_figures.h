@@ -3,8 +3,9 @@
 // Each figure is one benchmark whose iterations are the rounds, and whose time is ours. Its
 // counters, also in the JSON of --benchmark_out: ours_ns, bare_ns, ratio and ours_max_ns, bare_max_ns
 // (the costliest round); bound, and bound_ratio where there is one for the ratio besides; met (1 or
-// 0). Where a figure counts something else than time, `ns` is `calls` or `percent`. What does not
-// exist is left out. A figure that cannot be measured here is an error that begins with "skipped: ".
+// 0). Where a figure counts something else than time, `ns` is another word (`calls`, `bytes`). What
+// does not exist is left out. A figure that cannot be measured here is an error that begins with
+// "skipped: ".
 
 #ifndef BENCHMARKS_RUN_FIGURES_H_
 #define BENCHMARKS_RUN_FIGURES_H_

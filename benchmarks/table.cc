@@ -19,7 +19,7 @@ bool Has(const Row& row, Bound::Of of) {
                      [of](const Bound& bound) { return bound.of == of; });
 }
 
-bool CountsOursToBare(const Row& row) { return Has(row, Bound::Of::kOursToBare); }
+bool CountsOursToBare(const Row& row) { return row.overhead || Has(row, Bound::Of::kOursToBare); }
 
 bool Keeps(const Summary& summary, const Bound& bound) {
   switch (bound.of) {
@@ -39,10 +39,28 @@ std::string Digits(double value) {
   return absl::StrFormat("%.*f", decimals, value);
 }
 
+// What follows a number that is not a time.
+const char* WordOf(Unit unit) {
+  switch (unit) {
+    case Unit::kNanoseconds:
+      break;
+    case Unit::kCalls:
+      return "calls";
+    case Unit::kPercent:
+      return "%";
+    case Unit::kFaults:
+      return "faults";
+    case Unit::kBytes:
+      return "bytes";
+    case Unit::kTimes:
+      return "times";
+  }
+  return "";
+}
+
 // As FormatCost, without digits that say nothing.
 std::string FormatLimit(double limit, Unit unit) {
-  if (unit == Unit::kCalls) return absl::StrFormat("%g calls", limit);
-  if (unit == Unit::kPercent) return absl::StrFormat("%g %%", limit);
+  if (unit != Unit::kNanoseconds) return absl::StrFormat("%g %s", limit, WordOf(unit));
   if (limit < 1e3) return absl::StrFormat("%g ns", limit);
   if (limit < 1e6) return absl::StrFormat("%g µs", limit / 1e3);
   return absl::StrFormat("%g ms", limit / 1e6);
@@ -117,8 +135,13 @@ bool Met(const Row& row) {
 
 std::string FormatCost(double cost, Unit unit) {
   if (std::isnan(cost)) return "-";
-  if (unit == Unit::kCalls) return absl::StrFormat("%.0f calls", cost);
-  if (unit == Unit::kPercent) return absl::StrFormat("%.3f %%", cost);
+  if (unit != Unit::kNanoseconds) {
+    const bool counted = unit == Unit::kCalls || unit == Unit::kFaults;
+    const std::string number = counted                  ? absl::StrFormat("%.0f", cost)
+                               : unit == Unit::kPercent ? absl::StrFormat("%.3f", cost)
+                                                        : Digits(cost);
+    return absl::StrCat(number, " ", WordOf(unit));
+  }
   if (cost < 1e3) return Digits(cost) + " ns";
   if (cost < 1e6) return Digits(cost / 1e3) + " µs";
   return Digits(cost / 1e6) + " ms";

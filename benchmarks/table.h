@@ -13,7 +13,7 @@
 
 namespace benchmarks {
 
-enum class Unit { kNanoseconds, kCalls, kPercent };
+enum class Unit { kNanoseconds, kCalls, kPercent, kFaults, kBytes, kTimes };
 
 // What a figure must keep to.
 struct Bound {
@@ -31,12 +31,13 @@ struct Row {
   std::string figure;
   Unit unit = Unit::kNanoseconds;
   std::vector<Bound> bounds;  // all must hold
+  bool overhead = false;      // ours costs more by its nature: the ratio is ours / bare
   Summary summary{};
   std::string skipped;  // why it was not measured; empty: it was
 };
 
-// The ratio as the bounds of the row count it: bare / ours where one of them does, or where none is
-// about a ratio; else ours / bare. NaN without a bare side.
+// The ratio as the bounds of the row count it: ours / bare where one of them does, or where the row
+// is one of overhead; else bare / ours. NaN without a bare side.
 double RatioOf(const Row& row);
 
 // Whether the row keeps to all of its bounds. What was not measured does not.
@@ -47,7 +48,8 @@ enum class Style { kText, kMarkdown };
 // With a heading line, and a line feed at the end of each line. UTF-8.
 std::string FormatTable(const std::vector<Row>& rows, Style style);
 
-// "12.3 ns", "1.23 µs", "64.0 ms"; "0 calls"; "0.051 %"; "-" for NaN.
+// "12.3 ns", "1.23 µs", "64.0 ms"; "0 calls"; "0.051 %"; "0 faults"; "64.1 bytes"; "9.50 times"; "-"
+// for NaN.
 std::string FormatCost(double cost, Unit unit);
 
 // "262,144".

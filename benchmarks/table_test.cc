@@ -31,6 +31,12 @@ TEST(RatioOf, IsBareToOursElsewhere) {
   EXPECT_DOUBLE_EQ(RatioOf(MakeRow({}, 10, 200)), 20);
 }
 
+TEST(RatioOf, IsOursToBareInARowOfOverhead) {
+  Row row = MakeRow({}, 11, 10);
+  row.overhead = true;
+  EXPECT_DOUBLE_EQ(RatioOf(row), 1.1);
+}
+
 TEST(Met, TakesTheBoundItselfAsKept) {
   EXPECT_TRUE(Met(MakeRow({{Of::kOurs, 25}}, 25, kNan)));
   EXPECT_FALSE(Met(MakeRow({{Of::kOurs, 25}}, 25.1, kNan)));
@@ -61,6 +67,9 @@ TEST(FormatCost, ChoosesTheUnit) {
   EXPECT_EQ(FormatCost(123.4e6, Unit::kNanoseconds), "123 ms");
   EXPECT_EQ(FormatCost(0, Unit::kCalls), "0 calls");
   EXPECT_EQ(FormatCost(0.0512, Unit::kPercent), "0.051 %");
+  EXPECT_EQ(FormatCost(12, Unit::kFaults), "12 faults");
+  EXPECT_EQ(FormatCost(64.06, Unit::kBytes), "64.1 bytes");
+  EXPECT_EQ(FormatCost(9.5, Unit::kTimes), "9.50 times");
   EXPECT_EQ(FormatCost(kNan, Unit::kNanoseconds), "-");
 }
 

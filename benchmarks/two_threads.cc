@@ -46,34 +46,39 @@ void WaitUntil(const std::atomic<bool>& flag) {
 
 }  // namespace
 
-double SlowerOfTwoNs(const Operation& first, const Operation& second,
-                     std::chrono::nanoseconds slice) {
-  std::atomic<int> ready{0};
+std::vector<double> AtOnceNs(const std::vector<Operation>& operations,
+                             std::chrono::nanoseconds slice) {
+  std::atomic<size_t> ready{0};
   std::atomic<bool> go{false}, stop{false};
-  const auto repeat = [&](size_t cpu, const Operation& operation, double& ns_each) {
-    BindToCpu(cpu);
-    operation(kBatch);  // warms up
+  std::vector<double> ns_each(operations.size());
+  const auto repeat = [&](size_t index) {
+    BindToCpu(index);
+    operations[index](kBatch);  // warms up
     const RunQueueDelay delay;
     ready.fetch_add(1);
     WaitUntil(go);
     uint64_t times = 0;
     const Stopwatch stopwatch({&delay});
     do {
-      operation(kBatch);
+      operations[index](kBatch);
       times += kBatch;
     } while (!stop.load(std::memory_order_relaxed));
-    ns_each = stopwatch.Ns() / static_cast<double>(times);
+    ns_each[index] = stopwatch.Ns() / static_cast<double>(times);
   };
-  double first_ns = 0, second_ns = 0;
-  std::thread one([&] { repeat(0, first, first_ns); });
-  std::thread other([&] { repeat(1, second, second_ns); });
-  while (ready.load() < 2) std::this_thread::yield();
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < operations.size(); ++i) threads.emplace_back(repeat, i);
+  while (ready.load() < operations.size()) std::this_thread::yield();
   go = true;
   std::this_thread::sleep_for(slice);
   stop = true;
-  one.join();
-  other.join();
-  return std::max(first_ns, second_ns);
+  for (std::thread& thread : threads) thread.join();
+  return ns_each;
+}
+
+double SlowerOfTwoNs(const Operation& first, const Operation& second,
+                     std::chrono::nanoseconds slice) {
+  const std::vector<double> ns = AtOnceNs({first, second}, slice);
+  return std::max(ns[0], ns[1]);
 }
 
 double LongestCallNs(const std::function<void()>& work,

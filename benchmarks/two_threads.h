@@ -1,4 +1,4 @@
-// Two threads at a time, each bound to a CPU of its own.
+// Threads at the same time, each bound to a CPU of its own.
 //
 // Measured by the wall clock, because waiting for each other is what such figures are about; but
 // without the time for which a thread was ready to run and another program had its CPU.
@@ -14,8 +14,11 @@
 
 namespace benchmarks {
 
-// Both threads repeat their operation at the same time for `slice`. Nanoseconds for each, of the
-// thread that had the worse of it.
+// One thread for each operation, which it repeats for `slice` while the others do. Nanoseconds for
+// each time, thread by thread.
+std::vector<double> AtOnceNs(const std::vector<Operation>& operations,
+                             std::chrono::nanoseconds slice);
+// Of two threads, that of the one that had the worse of it.
 double SlowerOfTwoNs(const Operation& first, const Operation& second,
                      std::chrono::nanoseconds slice);
 

@@ -7,10 +7,17 @@
 //  * ReadAt fills the buffer, or stops at the end of the file and returns how many bytes it read.
 //  * WriteAt writes everything or fails; a part may have been written then. Beyond the end it
 //    extends the file. A device that takes no more without saying why is EIO.
+//  * ReadMany and WriteMany do what as many calls of ReadAt and WriteAt do, in an order of their own
+//    or at once. Each request gets its own result, whatever the others get, and no buffer is in use
+//    when they return. Of requests for the same bytes, writes leave either and reads see either.
 //  * Sync returns once what was written is on stable storage (fdatasync(2)).
 //
+// With O_DIRECT addresses, sizes and offsets must be multiples of what the device asks for (statx(2),
+// STATX_DIOALIGN; 4,096 serves nearly everywhere). Others are EINVAL, or go through the page cache,
+// as the file system likes.
+//
 // Thread-safety: every call is safe from every thread; concurrent writes to the same bytes leave
-// either. All calls block and enter the kernel.
+// either. All calls block and enter the kernel. In a forked child a File goes on as before.
 
 #ifndef OS_FILE_H_
 #define OS_FILE_H_
@@ -19,9 +26,10 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
 
+#include "os/descriptor.h"
 #include "os/errno.h"
+#include "os/io_request.h"
 #include "os/result.h"
 
 namespace os {
@@ -36,46 +44,19 @@ class File {
   // Writes the buffers one after another, from `offset` on.
   virtual Errno WriteAt(std::span<const std::span<const std::byte>> buffers, uint64_t offset) = 0;
   virtual Errno Sync() = 0;
+
+  // Both set the result of every request. These make one call after the other.
+  virtual void ReadMany(std::span<ReadRequest> requests);
+  virtual void WriteMany(std::span<WriteRequest> requests);
 };
 
 // A File over a descriptor that the caller keeps, and keeps open for the File's life. Null: no
 // memory.
+//
+// ReadMany, and with O_DIRECT WriteMany, have up to 128 requests in flight at once where the kernel
+// allows it (os/io_queue.h); that takes up to IoQueue::kRingsKept descriptors, and more for a while
+// if more threads are at it.
 std::unique_ptr<File> BorrowFile(int descriptor);
-
-// What a descriptor is good for.
-struct DescriptorTraits {
-  bool regular_file = false;
-  bool readable = false;
-  bool writable = false;
-  bool append_only = false;  // O_APPEND: pwrite(2) would ignore its offset
-};
-// EBADF: not an open descriptor.
-Result<DescriptorTraits> TraitsOf(int descriptor);
-
-// A descriptor that is closed at the end of its scope. Movable.
-class OwnedDescriptor {
- public:
-  OwnedDescriptor() = default;
-  explicit OwnedDescriptor(int descriptor) : descriptor_(descriptor) {}
-  OwnedDescriptor(OwnedDescriptor&& other) noexcept;
-  OwnedDescriptor& operator=(OwnedDescriptor&& other) noexcept;
-  ~OwnedDescriptor();
-
-  int get() const { return descriptor_; }
-
- private:
-  int descriptor_ = -1;
-};
-
-// open(2), close-on-exec.
-Result<OwnedDescriptor> OpenForReading(const std::string& path);
-// A file without a name in `directory` (O_TMPFILE, or created and unlinked), readable and writable:
-// gone when its descriptor is closed, however the process ends.
-Result<OwnedDescriptor> CreateUnnamedFile(const std::string& directory);
-// Whether the file is on a file system that lives in memory (tmpfs, ramfs).
-bool IsInMemory(int descriptor);
-// Maps the first `bytes` bytes of a file, read-only and shared. EINVAL: bytes is 0.
-Result<std::span<const std::byte>> MapFile(int descriptor, size_t bytes);
 
 }  // namespace os
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -145,6 +146,105 @@ TEST_P(FileContract, SyncSucceedsAndChangesNothing) {
   ASSERT_EQ(Write("abc", 0), kSuccess);
   EXPECT_EQ(file_->Sync(), kSuccess);
   EXPECT_EQ(Read(3, 0), "abc");
+}
+
+TEST_P(FileContract, ReadManyReadsEachRequest) {
+  std::string text(100'000, ' ');
+  for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>('a' + i % 23);
+  ASSERT_EQ(Write(text, 0), kSuccess);
+  // More than are in flight at once, of many sizes, backwards; some end behind the end of the file.
+  std::vector<Bytes> buffers;
+  std::vector<ReadRequest> requests;
+  for (size_t i = 0; i < 500; ++i) buffers.emplace_back(1 + i * 7 % 900, std::byte{'#'});
+  for (size_t i = 0; i < buffers.size(); ++i) {
+    requests.push_back({.buffer = buffers[i], .offset = text.size() - i * 200, .result = Errno(1)});
+  }
+  file_->ReadMany(requests);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const size_t offset = text.size() - i * 200;
+    const Bytes expected = BytesOf(text.substr(offset, buffers[i].size()));
+    ASSERT_TRUE(requests[i].result.ok()) << i;
+    ASSERT_EQ(*requests[i].result, expected.size()) << i;
+    buffers[i].resize(expected.size());
+    EXPECT_EQ(buffers[i], expected) << i;
+  }
+}
+
+TEST_P(FileContract, WriteManyWritesEachRequest) {
+  std::vector<Bytes> parts;
+  std::vector<Buffers> buffers;
+  std::string expected;
+  for (int i = 0; i < 3 * 400; ++i) {
+    parts.push_back(BytesOf(std::to_string(i) + (i % 5 == 0 ? "" : std::string(300, ';'))));
+  }
+  for (size_t i = 0; i < parts.size(); i += 3) {
+    buffers.push_back({parts[i], {}, parts[i + 1], parts[i + 2]});
+  }
+  std::vector<WriteRequest> requests;
+  for (const Buffers& list : buffers) {
+    requests.push_back({.buffers = list, .offset = expected.size(), .result = Errno(1)});
+    for (const auto& part : list) {
+      for (const std::byte byte : part) expected += static_cast<char>(byte);
+    }
+  }
+  file_->WriteMany(requests);
+  for (const WriteRequest& request : requests) ASSERT_EQ(request.result, kSuccess);
+  EXPECT_EQ(*file_->Size(), expected.size());
+  EXPECT_EQ(Read(expected.size(), 0), expected);
+}
+
+TEST_P(FileContract, ARequestThatFailsLeavesTheOthers) {
+  ASSERT_EQ(Write("0123456789", 0), kSuccess);
+  std::array<std::byte, 4> a, b, c;
+  std::array<ReadRequest, 4> reads = {{{.buffer = a, .offset = 2},
+                                       {.buffer = b, .offset = UINT64_MAX},
+                                       {.buffer = c, .offset = 8},
+                                       {.buffer = {}, .offset = 3, .result = Errno(1)}}};
+  file_->ReadMany(reads);
+  EXPECT_EQ(*reads[0].result, 4u);
+  EXPECT_EQ(a[0], std::byte{'2'});
+  EXPECT_EQ(reads[1].result.error(), Errno(EINVAL));
+  EXPECT_EQ(*reads[2].result, 2u);
+  EXPECT_EQ(c[1], std::byte{'9'});
+  EXPECT_EQ(*reads[3].result, 0u);
+  const Bytes text = BytesOf("ab");
+  const Buffers buffers = {std::span(text)};
+  std::array<WriteRequest, 3> writes = {{{.buffers = buffers, .offset = uint64_t{1} << 63},
+                                         {.buffers = buffers, .offset = 10},
+                                         {.buffers = {}, .offset = 99, .result = Errno(1)}}};
+  file_->WriteMany(writes);
+  EXPECT_EQ(writes[0].result, Errno(EINVAL));
+  EXPECT_EQ(writes[1].result, kSuccess);
+  EXPECT_EQ(writes[2].result, kSuccess);
+  EXPECT_EQ(Read(20, 0), "0123456789ab");
+}
+
+TEST_P(FileContract, NoRequestsAreNone) {
+  file_->ReadMany({});
+  file_->WriteMany({});
+  EXPECT_EQ(*file_->Size(), 0u);
+}
+
+TEST_P(FileContract, ThreadsCanReadManyAtOnce) {
+  ASSERT_EQ(Write(std::string(5000, 'x') + std::string(5000, 'y'), 0), kSuccess);
+  std::vector<std::thread> threads;
+  for (uint64_t thread = 0; thread < 6; ++thread) {
+    threads.emplace_back([this, thread] {
+      std::vector<Bytes> buffers(20, Bytes(100));
+      std::vector<ReadRequest> requests;
+      for (Bytes& buffer : buffers) {
+        requests.push_back({.buffer = buffer, .offset = thread % 2 * 5000 + requests.size() * 100});
+      }
+      for (int round = 0; round < 50; ++round) {
+        file_->ReadMany(requests);
+        for (size_t i = 0; i < requests.size(); ++i) {
+          ASSERT_EQ(*requests[i].result, 100u);
+          ASSERT_EQ(buffers[i], BytesOf(std::string(100, thread % 2 == 0 ? 'x' : 'y')));
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 TEST_P(FileContract, ThreadsCanWriteAtOnce) {

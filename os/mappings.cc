@@ -9,7 +9,7 @@
 #include <fstream>
 #include <string>
 
-#include "os/file.h"
+#include "os/descriptor.h"
 
 namespace os {
 namespace {

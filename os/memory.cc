@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <new>
 
-#include "os/file.h"
 #include "os/mapped_file.h"
 #include "os/mappings.h"
 #include "os/pagemap.h"

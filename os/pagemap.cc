@@ -11,7 +11,8 @@
 #include <optional>
 #include <span>
 
-#include "os/file.h"
+#include "os/descriptor.h"
+#include "os/positioned_io.h"
 
 namespace os {
 namespace {
@@ -78,15 +79,13 @@ constexpr uint64_t kMappedOnce = uint64_t{1} << 56;
 
 // How many entries have all the bits of `value` among those of `mask`, and none of the others.
 Result<PageCount> Read(int pagemap, PageRange pages, uint64_t mask, uint64_t value) {
-  const std::unique_ptr<File> file = BorrowFile(pagemap);
-  if (file == nullptr) return Errno(ENOMEM);
   std::array<uint64_t, 1024> entries;
   uint64_t count = 0;
   for (PageNumber page = pages.begin(); page < pages.end();) {
     const uint64_t wanted = std::min<uint64_t>(entries.size(), (pages.end() - page).value());
     const std::span<uint64_t> part = std::span(entries).first(wanted);
     const Result<size_t> bytes =
-        file->ReadAt(std::as_writable_bytes(part), page.value() * sizeof(uint64_t));
+        ReadFully(pagemap, std::as_writable_bytes(part), page.value() * sizeof(uint64_t));
     if (!bytes.ok()) return bytes.error();
     if (*bytes != part.size_bytes()) return Errno(EINVAL);  // beyond the address space
     count += static_cast<uint64_t>(std::count_if(
