@@ -3,7 +3,6 @@
 #include "mpool/mpool.h"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <climits>
@@ -27,11 +26,8 @@ using mpool::internal::Pinned;
 using mpool::internal::PoolConfig;
 using mpool::internal::PoolCore;
 
-// What mpool_error() tells. The text inside the library also changes where a call gets by an error.
-thread_local std::array<char, 1024> last_failure;
-
 void Report(os::Errno error) {
-  (void)std::snprintf(last_failure.data(), last_failure.size(), "%s", mpool::internal::ErrorText());
+  mpool::internal::ReportErrorText();
   errno = error.code();
 }
 
@@ -256,6 +252,6 @@ void mpool_stat(MPOOL* mp) {
   PrintPages({pages.get(), count});
 }
 
-const char* mpool_error(void) { return last_failure.data(); }
+const char* mpool_error(void) { return mpool::internal::ReportedErrorText(); }
 
 }  // extern "C"

@@ -1,11 +1,12 @@
 #include "pinlock/mpin.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <span>
 
+#include "os/thread_text.h"
 #include "pinlock/internal/process_locker.h"
 
 namespace {
@@ -129,9 +130,11 @@ int mpin_query(const void* addr, size_t len, struct mpin_info* info) {
 }
 
 const char* mpin_error(void) {
-  thread_local std::array<char, 768> text;
-  Describe(last_failure, text);
-  return text.data();
+  thread_local os::ThreadText<768> text;
+  if (const std::span<char> buffer = text.buffer(); !buffer.empty()) {
+    Describe(last_failure, buffer);
+  }
+  return text.text();
 }
 
 int mpin_get_stat(struct mpin_stat* stat, size_t size) {

@@ -1,6 +1,7 @@
 // The calling thread's last failure in words, for mpool_error() and for absl::Status.
 //
-// Kept in a buffer of fixed size, so that "out of memory" can be reported without any.
+// Kept in a buffer of fixed size, made at the thread's first failure. Where there is no memory even for
+// that, the text says so.
 
 #ifndef MPOOL_INTERNAL_ERROR_TEXT_H_
 #define MPOOL_INTERNAL_ERROR_TEXT_H_
@@ -15,6 +16,10 @@ __attribute__((format(printf, 2, 3))) os::Errno Failed(os::Errno error, const ch
 
 // "" before the thread's first failure. Valid until its next failure.
 const char* ErrorText();
+
+// The text as of now is what mpool_error() tells from now on: inside, calls also get by errors.
+void ReportErrorText();
+const char* ReportedErrorText();
 
 }  // namespace mpool::internal
 

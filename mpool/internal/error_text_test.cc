@@ -22,6 +22,14 @@ TEST(ErrorText, IsFormattedAndReplacedAndTheErrorComesBack) {
   EXPECT_STREQ(ErrorText(), "shorter");
 }
 
+TEST(ErrorText, WhatWasReportedStaysUntilTheNextReport) {
+  (void)Failed(os::Errno(EIO), "reported");
+  ReportErrorText();
+  (void)Failed(os::Errno(EIO), "got by");
+  EXPECT_STREQ(ReportedErrorText(), "reported");
+  EXPECT_STREQ(ErrorText(), "got by");
+}
+
 TEST(ErrorText, IsCutToFit) {
   const std::string longer(5000, 'x');
   (void)Failed(os::Errno(EIO), "%s", longer.c_str());

@@ -100,7 +100,7 @@ TEST_F(PinLinesTest, ForgetsAFrameThatWasPutLast) {
 }
 
 TEST(ThreadLine, IsRememberedForAFewPoolsAndOfThisThreadAlone) {
-  std::array<PinLine, 9> lines;
+  std::array<PinLine, 5> lines;
   constexpr uint64_t kPool = 1'000'001;
   EXPECT_EQ(ThreadLine::Of(0), nullptr);
   EXPECT_EQ(ThreadLine::Of(kPool), nullptr);
@@ -111,9 +111,9 @@ TEST(ThreadLine, IsRememberedForAFewPoolsAndOfThisThreadAlone) {
     EXPECT_TRUE(ThreadLine::IsLast(kPool + i));
     EXPECT_EQ(ThreadLine::Last(), &lines[i]);
   }
-  ThreadLine::Remember(kPool + 8, &lines[0]);
-  EXPECT_EQ(ThreadLine::Of(kPool + 8), &lines[0]);
-  std::thread([] { EXPECT_EQ(ThreadLine::Of(kPool + 8), nullptr); }).join();
+  ThreadLine::Remember(kPool + 4, &lines[0]);
+  EXPECT_EQ(ThreadLine::Of(kPool + 4), &lines[0]);
+  std::thread([] { EXPECT_EQ(ThreadLine::Of(kPool + 4), nullptr); }).join();
 }
 
 }  // namespace

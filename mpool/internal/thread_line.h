@@ -29,7 +29,7 @@ class ThreadLine {
 
  private:
   // A thread that uses more pools at a time has to ask some of them again and again.
-  static constexpr size_t kOthers = 7;
+  static constexpr size_t kOthers = 3;
 
   // Without a call at each use: the program, or what it was linked with at its start, contains this.
   // dlopen(3) has room for it, too.
