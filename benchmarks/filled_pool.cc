@@ -8,9 +8,8 @@ Pool OpenPool(const PageFile& file, uint64_t frames) {
 }
 
 void Fill(mpool::PagePool& pool, uint64_t pages) {
-  constexpr int kPasses = 4;  // the first one misses
   const uint64_t misses = Must(pool.stats()).misses;
-  for (int pass = 0; pass < kPasses; ++pass) {
+  for (int pass = 0; pass < kFillPasses; ++pass) {
     for (uint32_t page = 0; page < pages; ++page) (void)ReadPage(pool, page);
   }
   if (Must(pool.stats()).misses > misses + pages) Fail("mpool", "the pool did not keep all pages");

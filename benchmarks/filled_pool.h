@@ -26,7 +26,10 @@ inline uint64_t ReadPage(mpool::PagePool& pool, uint32_t page) {
   return FirstWord(pin->bytes().data());
 }
 
-// Gets the first `pages` pages several times, so that a policy has settled which ones are popular.
+// How often a pool gets each page before it is measured; the first one misses.
+inline constexpr int kFillPasses = 4;
+
+// Gets the first `pages` pages so often, so that a policy has settled which ones are popular.
 // Ends the program if a page was missed twice: there was no room for all.
 void Fill(mpool::PagePool& pool, uint64_t pages);
 

@@ -65,7 +65,7 @@ double WallNs();
 
 // A side that repeats the operation for about `slice`, and tells how many nanoseconds of the clock
 // each took. How often the operation fits into a slice is found out at the first call, which also
-// warms up.
+// warms up, and corrected by each further one.
 Side ForSlice(Operation operation, std::chrono::nanoseconds slice, double (*clock)() = ThreadCpuNs);
 
 }  // namespace benchmarks
