@@ -36,13 +36,31 @@ size_t PageIo::pages_per_write() const {
 
 os::Errno PageIo::Read(PageNumber page, std::byte* frame, bool must_exist, const Filters& filters) {
   const os::Result<size_t> bytes = file_->ReadAt(std::span(frame, page_size_), OffsetOf(page));
-  if (!bytes.ok()) return bytes.error();
-  if (*bytes < page_size_) {
-    if (must_exist) return os::Errno(EINVAL);
-    std::memset(frame, 0, page_size_);
-  }
+  if (const os::Errno error = CheckRead(bytes, frame, must_exist); !error.ok()) return error;
   if (filters.page_in != nullptr) Run(filters.page_in, filters.cookie, page, frame);
   return os::kSuccess;
+}
+
+// What was read is a page, or there is none and it is zeros.
+os::Errno PageIo::CheckRead(const os::Result<size_t>& bytes, std::byte* frame,
+                            bool must_exist) const {
+  if (!bytes.ok()) return bytes.error();
+  if (*bytes == page_size_) return os::kSuccess;
+  if (must_exist) return os::Errno(EINVAL);
+  std::memset(frame, 0, page_size_);
+  return os::kSuccess;
+}
+
+void PageIo::ReadMany(std::span<PageRead> pages) {
+  std::array<os::ReadRequest, kPagesPerRead> requests;
+  for (size_t i = 0; i < pages.size(); ++i) {
+    requests[i].buffer = {pages[i].frame, page_size_};
+    requests[i].offset = OffsetOf(pages[i].page);
+  }
+  file_->ReadMany(std::span(requests).first(pages.size()));
+  for (size_t i = 0; i < pages.size(); ++i) {
+    pages[i].error = CheckRead(requests[i].result, pages[i].frame, pages[i].must_exist);
+  }
 }
 
 os::Errno PageIo::Write(PageNumber first_page, std::span<std::byte* const> frames,

@@ -34,6 +34,17 @@ class PageIo {
   // zero. Errors are those of reading; the frame's bytes are undefined then.
   os::Errno Read(PageNumber page, std::byte* frame, bool must_exist, const Filters& filters);
 
+  // Reads many pages, without page_in. Of each the result is as that of Read.
+  struct PageRead {
+    PageNumber page = 0;
+    std::byte* frame = nullptr;
+    bool must_exist = false;
+    os::Errno error;
+  };
+  static constexpr size_t kPagesPerRead = 64;
+  // Precondition: at most kPagesPerRead.
+  void ReadMany(std::span<PageRead> pages);
+
   // Writes the pages first_page, first_page + 1, … from the frames, in one go. The errors are those
   // of writing: any part may have been written then. ENOMEM: no memory for the copies that pgout
   // needs.
@@ -54,6 +65,7 @@ class PageIo {
   size_t pages_per_write() const;
 
  private:
+  os::Errno CheckRead(const os::Result<size_t>& bytes, std::byte* frame, bool must_exist) const;
   uint64_t OffsetOf(PageNumber page) const { return uint64_t{page} * page_size_; }
 
   const std::unique_ptr<os::File> file_;

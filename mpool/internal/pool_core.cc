@@ -176,17 +176,13 @@ os::Result<Pinned> PoolCore::Load(PageNumber page, FrameIndex frame, Access acce
     error = io_.Read(page, pinned.bytes, must_exist, filters);
   }
   if (!error.ok()) {
-    --io_in_flight_;
     if (pinned.slot != nullptr) {
       pinned.slot->store(0, kSlotStore);
       --line_pins_;
     } else if (access != Access::kNone) {
       UncountPin(frame);
     }
-    DropPage(frame);
-    GiveBack(frame);
-    RefreshMirrors();
-    changed_.NotifyAll();
+    AbandonLoading(frame);
     if (error == os::Errno(EINVAL) && must_exist) {
       return Failed(error, "page %u is gone: the file was truncated while it was in use", page);
     }
@@ -213,6 +209,15 @@ Pinned PoolCore::BeginLoading(PageNumber page, FrameIndex frame, Access access) 
   if (access == Access::kShared) ++h.readers;
   if (access == Access::kExclusive) h.write_latched = true;
   return pinned;
+}
+
+// The page cannot be had. Its pin, if it has one, has ended.
+void PoolCore::AbandonLoading(FrameIndex frame) {
+  --io_in_flight_;
+  DropPage(frame);
+  GiveBack(frame);
+  RefreshMirrors();
+  changed_.NotifyAll();
 }
 
 void PoolCore::FinishLoading(FrameIndex frame) {
@@ -295,25 +300,6 @@ os::Errno PoolCore::Delete(const Pinned& pinned, Access access) {
   ++stats_.deletes;
   RefreshMirrors();
   return os::kSuccess;
-}
-
-size_t PoolCore::Prefetch(std::span<const PageNumber> pages) {
-  const os::LatchHolder holder(latch_);
-  size_t read = 0;
-  for (const PageNumber page : pages) {
-    if (page >= page_count_ || frames_.table().Find(page) != kNoFrame) continue;
-    // More than the pool can hold would only drive out what was read before.
-    const bool may_grow = frames_taken_ >= grow_again_at_;
-    if (read == (may_grow ? frames_.ordinary_max() : frames_.frames())) break;
-    const os::Result<FrameIndex> frame = TakeFrame(Overflows::kForbidden);
-    if (!frame.ok()) break;
-    if (frames_.table().Find(page) != kNoFrame) {
-      GiveBack(*frame);  // another thread was first
-    } else if (Load(page, *frame, Access::kNone).ok()) {
-      ++read;
-    }
-  }
-  return read;
 }
 
 void PoolCore::SetFilters(const Filters& filters) {

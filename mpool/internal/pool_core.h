@@ -170,8 +170,18 @@ class PoolCore final : private UsageCounters {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   Pinned BeginLoading(PageNumber page, FrameIndex frame, Access access)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void AbandonLoading(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void FinishLoading(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void RefreshMirrors() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+
+  // pool_prefetch.cc
+  struct Fetching {
+    PageNumber page = 0;
+    FrameIndex frame = kNoFrame;
+  };
+  size_t TakeFrames(std::span<const PageNumber>& pages, std::span<Fetching> batch)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  size_t LoadMany(std::span<const Fetching> batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
 
   // pool_pins.cc: pins under the latch, and what they exclude
   PinLine* ClaimLine() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
