@@ -106,6 +106,7 @@ absl::StatusOr<std::unique_ptr<PagePool>> PagePool::Open(int fd, const Options& 
   config.prelock = options.prelock;
   config.zero_past_end = options.zero_past_end;
   config.allow_unlocked = options.allow_unlocked;
+  config.background_writer = options.background_writer;
   // A hit reads this object too, so it is to be as resident as the rest.
   std::unique_ptr<PagePool> pool(new PagePool());
   internal::Locker& locker = internal::PinLocker();

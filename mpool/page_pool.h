@@ -53,6 +53,10 @@ struct Options {
   bool zero_past_end = false;  // a page past the end reads as zeros instead of being an error
   bool allow_unlocked =
       false;  // when all pages are pinned and no more can be locked, go on unlocked
+  // A thread writes dirty pages that were not used lately, so that misses seldom have to. It starts
+  // with the first page that is asked for, runs the filters like any other thread, and ends with the
+  // pool. What it cannot write stays dirty; Sync tells.
+  bool background_writer = false;
 };
 
 // A pinned page. Move-only; unpins at its end. While it lives, the page is resident and stays where

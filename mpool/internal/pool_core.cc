@@ -59,6 +59,7 @@ os::Result<PoolCore*> PoolCore::Open(os::Memory& memory, Locker& locker,
 }
 
 void PoolCore::Close(PoolCore* pool) {
+  pool->StopWriter();
   os::Memory& memory = pool->memory_;
   Locker& locker = pool->locker_;
   const os::PageRange home = pool->home_;
@@ -126,6 +127,7 @@ os::Result<Pinned> PoolCore::GetLatched(PageNumber page, Access access, Deadline
   // Somebody may have seen it for a moment, and be waiting.
   if (retreat != nullptr && EndPin(*retreat)) WakeWriters();
   const os::LatchHolder holder(latch_);
+  StartWriter();
   ++stats_.gets;
   return Fetch(page, access, deadline);
 }
@@ -251,6 +253,7 @@ os::Result<PageNumber> PoolCore::ChooseNumber(const PageNumber* requested) {
 
 os::Result<Pinned> PoolCore::New(const PageNumber* requested, Access access, PageNumber* made) {
   const os::LatchHolder holder(latch_);
+  StartWriter();
   os::Result<PageNumber> page = ChooseNumber(requested);
   if (!page.ok()) return page.error();
   const os::Result<FrameIndex> frame = TakeFrame(Overflows::kAllowed);

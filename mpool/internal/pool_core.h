@@ -29,6 +29,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <thread>
 
 #include "absl/base/thread_annotations.h"
 #include "mpool/internal/frame.h"
@@ -61,6 +62,7 @@ struct PoolConfig {
   bool zero_past_end = false;        // MPOOL_EOF_ZERO
   bool allow_unlocked = false;       // MPOOL_OVERFLOW_UNLOCKED
   bool least_recently_used = false;  // for comparison: LRU, which takes the latch for each hit
+  bool background_writer = false;    // a thread that writes dirty pages before they have to go
   bool latched_hits = false;         // as if the kernel had no membarrier(2)
 };
 
@@ -245,6 +247,12 @@ class PoolCore final : private UsageCounters {
   size_t NextRun(std::span<const DirtyPage> pages, std::span<FrameIndex> run, size_t& length)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
 
+  // pool_writer.cc
+  void StartWriter() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void StopWriter();
+  void RunWriter();
+  bool WriteSome() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+
   FrameHeader& header(FrameIndex frame) { return frames_.headers()[frame]; }
   const FrameHeader& header(FrameIndex frame) const { return frames_.headers()[frame]; }
 
@@ -284,12 +292,16 @@ class PoolCore final : private UsageCounters {
   // put. With the hits, what is held and what is owed they tell how many puts there were.
   uint64_t line_pins_ ABSL_GUARDED_BY(latch_) = 0;
   uint64_t frames_with_counted_pins_ ABSL_GUARDED_BY(latch_) = 0;  // ordinary ones
-  uint64_t io_in_flight_ ABSL_GUARDED_BY(latch_) = 0;    // frames in kLoading or kWriteback
-  uint64_t frames_taken_ ABSL_GUARDED_BY(latch_) = 0;    // calls of TakeFrame
-  uint64_t grow_again_at_ ABSL_GUARDED_BY(latch_) = 0;   // count of these, after growth was refused
-  bool sync_under_way_ ABSL_GUARDED_BY(latch_) = false;  // an fdatasync: one at a time
-  uint64_t sync_failures_ ABSL_GUARDED_BY(latch_) = 0;   // of fdatasync
-  os::Errno sync_error_ ABSL_GUARDED_BY(latch_);         // of the last that failed
+  uint64_t io_in_flight_ ABSL_GUARDED_BY(latch_) = 0;   // frames in kLoading or kWriteback
+  uint64_t frames_taken_ ABSL_GUARDED_BY(latch_) = 0;   // calls of TakeFrame
+  uint64_t grow_again_at_ ABSL_GUARDED_BY(latch_) = 0;  // count of these, after growth was refused
+  std::thread writer_;
+  os::LatchCondition writer_wakes_;
+  bool writer_stops_ ABSL_GUARDED_BY(latch_) = false;
+  FrameIndex writer_hand_ ABSL_GUARDED_BY(latch_) = 0;    // the frame that it has looked at last
+  bool sync_under_way_ ABSL_GUARDED_BY(latch_) = false;   // an fdatasync: one at a time
+  uint64_t sync_failures_ ABSL_GUARDED_BY(latch_) = 0;    // of fdatasync
+  os::Errno sync_error_ ABSL_GUARDED_BY(latch_);          // of the last that failed
   struct mpool_stat stats_ ABSL_GUARDED_BY(latch_) = {};  // what lines and headers do not count
 };
 
