@@ -4,7 +4,8 @@
  * The eight functions of 4.4BSD's mpool(3) with their signatures and flag values, so that old
  * callers compile unchanged, and a few of ours. Every frame and all bookkeeping are locked in
  * memory (mpin(3)): a page that is in the pool cannot be paged out, and getting it neither faults
- * nor enters the kernel. RLIMIT_MEMLOCK therefore bounds the pool, and maxcache is a maximum.
+ * nor enters the kernel, nor takes a latch. RLIMIT_MEMLOCK therefore bounds the pool, and maxcache
+ * is a maximum.
  *
  * Where this differs from 4.4BSD: pins are counted; a page made by mpool_new() is always zero;
  * pages past the end are EINVAL unless mpool_set_eof() says otherwise; a failed write loses
