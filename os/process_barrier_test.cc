@@ -31,8 +31,7 @@ TEST(ProcessBarrier, OneOfTwoThreadsSeesTheOther) {
   int seen_by_frequent = 0;
   std::thread other([&] {
     for (int i = 1; i <= kRounds; ++i) {
-      while (round.load(std::memory_order_acquire) < i) {
-      }
+      while (round.load(std::memory_order_acquire) < i) std::this_thread::yield();
       frequent.store(i, std::memory_order_relaxed);
       std::atomic_signal_fence(std::memory_order_seq_cst);
       seen_by_frequent = seldom.load(std::memory_order_relaxed);
@@ -45,8 +44,7 @@ TEST(ProcessBarrier, OneOfTwoThreadsSeesTheOther) {
     seldom.store(i, std::memory_order_relaxed);
     ProcessBarrier();
     const int seen = frequent.load(std::memory_order_relaxed);
-    while (answered.load(std::memory_order_acquire) < i) {
-    }
+    while (answered.load(std::memory_order_acquire) < i) std::this_thread::yield();
     if (seen != i && seen_by_frequent != i) ++neither;
   }
   other.join();

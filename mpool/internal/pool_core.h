@@ -244,8 +244,9 @@ class PoolCore final : private UsageCounters {
   os::Errno SyncFile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   os::Errno CollectDirty(std::unique_ptr<DirtyPage[]>& pages, size_t& count)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
-  size_t NextRun(std::span<const DirtyPage> pages, std::span<FrameIndex> run, size_t& length)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  enum class Latched { kToo, kNot };  // whether pages that are pinned for writing are written
+  size_t NextRun(std::span<const DirtyPage> pages, Latched latched, std::span<FrameIndex> run,
+                 size_t& length) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
 
   // pool_writer.cc
   void StartWriter() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);

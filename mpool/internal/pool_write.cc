@@ -105,8 +105,8 @@ os::Errno PoolCore::CollectDirty(std::unique_ptr<DirtyPage[]>& pages, size_t& co
 
 // From the front of the list: fills `run` with frames of dirty pages that follow one another, and
 // returns how many pages of the list that settles. Waits only while the run is empty.
-size_t PoolCore::NextRun(std::span<const DirtyPage> pages, std::span<FrameIndex> run,
-                         size_t& length) {
+size_t PoolCore::NextRun(std::span<const DirtyPage> pages, Latched latched,
+                         std::span<FrameIndex> run, size_t& length) {
   length = 0;
   for (size_t i = 0; i < pages.size(); ++i) {
     const auto& [page, frame] = pages[i];
@@ -117,7 +117,8 @@ size_t PoolCore::NextRun(std::span<const DirtyPage> pages, std::span<FrameIndex>
       if (length > 0) return i;
       changed_.Wait(latch_);
     }
-    if (is_there() && h.dirty.load(std::memory_order_acquire)) {
+    const bool may_be_written = latched == Latched::kToo || !h.write_latched;
+    if (is_there() && may_be_written && h.dirty.load(std::memory_order_acquire)) {
       run[length++] = frame;
     } else if (length > 0) {
       return i + 1;
@@ -166,7 +167,8 @@ os::Errno PoolCore::Sync() {
   WriteResult first_failure;
   for (std::span<DirtyPage> rest(pages.get(), count); !rest.empty();) {
     size_t length = 0;
-    rest = rest.subspan(NextRun(rest, std::span(run).first(io_.pages_per_write()), length));
+    rest = rest.subspan(
+        NextRun(rest, Latched::kToo, std::span(run).first(io_.pages_per_write()), length));
     if (length == 0) continue;
     const WriteResult result = WriteBack(std::span(run).first(length));
     if (first_failure.error.ok()) first_failure = result;

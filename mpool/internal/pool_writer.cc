@@ -75,7 +75,8 @@ bool PoolCore::WriteSome() {
   std::array<FrameIndex, PageIo::kPagesPerWrite> run;
   for (std::span<DirtyPage> rest(pages.data(), count); !rest.empty() && !writer_stops_;) {
     size_t length = 0;
-    rest = rest.subspan(NextRun(rest, std::span(run).first(io_.pages_per_write()), length));
+    rest = rest.subspan(
+        NextRun(rest, Latched::kNot, std::span(run).first(io_.pages_per_write()), length));
     if (length > 0) all &= WriteBack(std::span(run).first(length)).error.ok();
   }
   return all;
