@@ -236,6 +236,9 @@ TEST_F(PagePoolContent, IsWhatWasPutLast) {
 
 // The C interface excludes nobody, so each thread has a part of every page for itself.
 TEST(MpoolContent, IsWhatWasPutLast) {
+  if (test_support::kThreadSanitizer) {
+    GTEST_SKIP() << "pages are written while others change them, which this interface allows";
+  }
   constexpr size_t kPiece = kPageSize / kThreads;
   std::vector<std::byte> page_bytes(kPageSize);
   for (uint32_t i = 0; i < kThreads; ++i) {
@@ -274,7 +277,7 @@ TEST(MpoolContent, IsWhatWasPutLast) {
           ASSERT_EQ(mpool_put(pool.get(), *other, 0), 0) << mpool_error();
         }
       }
-      if (!test_support::kThreadSanitizer && random() % 1024 == 0) {
+      if (random() % 1024 == 0) {
         ASSERT_EQ(mpool_sync(pool.get()), 0) << mpool_error();
       }
     });
