@@ -42,9 +42,9 @@ internal::PoolHit internal::TryHit(PoolCore& pool, uint32_t page) {
                                    : PoolHit{nullptr, pinned.slot};
 }
 
+// In a forked child there is no pin, and the slot is in memory that was wiped, as the pool is: to store
+// 0 there changes nothing.
 void internal::EndHit(PoolCore& pool, void* slot) {
-  // In a forked child the pool's memory is wiped: there is no pin.
-  if (!pool.InOwningProcess()) return;
   if (pool.EndPin(*static_cast<PinSlot*>(slot))) pool.WakeWriters();
 }
 

@@ -330,12 +330,14 @@ inline PoolCore* PoolCore::Beside(MPOOL* handle) {
   if (!ThreadLine::IsLast(id_)) [[unlikely]]
     return false;
   PinLine* const line = ThreadLine::Last();
-  const PageTable table = PageTable::Unpack(frames_.shared_table());
-  const PageTable::Entry* entry = table.Home(page);
+  const uint64_t table = frames_.shared_table();
+  const PageTable::Entry* entry = PageTable::Unpack(table).Home(page);
   uint64_t word = entry->load(std::memory_order_acquire);
   while (static_cast<PageNumber>(word) != page) [[unlikely]] {
       if (word == 0) return false;
-      entry = table.After(entry);
+      uint64_t same = table;
+      asm("" : "+r"(same));  // or the compiler works out the table's mask for every hit
+      entry = PageTable::Unpack(same).After(entry);
       word = entry->load(std::memory_order_acquire);
     }
   uint32_t slot_word = static_cast<uint32_t>(word >> 32);

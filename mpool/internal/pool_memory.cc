@@ -77,17 +77,19 @@ os::Errno PoolMemory::MapAll() {
   const struct {
     os::PageRange* pages;
     size_t bytes;
-  } parts[] = {{&table_pages_, table_bytes},
-               {&ghost_pages_, ghost_bytes},
-               {&line_pages_, kMoreLinesMax * sizeof(PinLine)},
-               {&header_pages_, frames_max_ * sizeof(FrameHeader)},
-               {&frame_pages_, frames_max_ * stride_}};
+    os::Memory::Fork fork;
+  } parts[] = {{&table_pages_, table_bytes, os::Memory::Fork::kOmit},
+               {&ghost_pages_, ghost_bytes, os::Memory::Fork::kOmit},
+               // A child may end a pin that it has a copy of: it finds memory there.
+               {&line_pages_, kMoreLinesMax * sizeof(PinLine), os::Memory::Fork::kWipe},
+               {&header_pages_, frames_max_ * sizeof(FrameHeader), os::Memory::Fork::kOmit},
+               {&frame_pages_, frames_max_ * stride_, os::Memory::Fork::kOmit}};
   for (const auto& part : parts) {
     const os::PageCount count(RoundUp(part.bytes, mmu_page) / mmu_page);
     const uint64_t large = std::max<uint64_t>(kStepBytesMax / mmu_page, 1);
     const os::PageCount alignment(count.value() >= large ? large : 1);
     const os::Result<os::PageRange> mapped =
-        memory_.Map(count, os::Memory::Access::kNone, os::Memory::Fork::kOmit, alignment);
+        memory_.Map(count, os::Memory::Access::kNone, part.fork, alignment);
     if (!mapped.ok()) return mapped.error();
     *part.pages = *mapped;
     (void)memory_.AdviseHugePages(*mapped, os::Memory::HugePages::kForbid);  // see Acquire

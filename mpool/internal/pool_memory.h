@@ -11,7 +11,7 @@
 // Ordinary frames come in steps that double up to 2 MiB, and stay. Growth frames come one by one,
 // while every ordinary one is pinned, and go back one by one. Whatever is handed out was locked
 // through the Locker first, headers included; a growth frame may be unlocked if the caller says so.
-// The memory is not inherited by a forked child (MADV_DONTFORK), so the parent takes no
+// The memory is not inherited by a forked child (MADV_DONTFORK; lines are wiped), so the parent takes no
 // copy-on-write faults on it.
 //
 // Not thread-safe: the pool's latch guards it, but for shared_table(), frame() and FrameNear(), which

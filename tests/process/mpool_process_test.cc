@@ -130,6 +130,28 @@ TEST_P(MpoolFork, InTheChildACxxPoolFailsAndItsObjectsEndQuietly) {
   EXPECT_TRUE((*pool)->GetForWrite(1).ok());
 }
 
+// More threads than a pool has lines in its first page: their pins lie elsewhere.
+TEST_P(MpoolFork, InTheChildPinsOfManyThreadsEndQuietly) {
+  const TestFile file(4, kPageSize);
+  auto pool = mpool::PagePool::Open(file.fd(), {.page_size = kPageSize, .pages_max = 4});
+  ASSERT_TRUE(pool.ok()) << pool.status();
+  std::vector<mpool::PagePin> pins;
+  for (int i = 0; i < 20; ++i) {
+    std::thread([&] {
+      auto pin = (*pool)->Get(1);
+      ASSERT_TRUE(pin.ok()) << pin.status();
+      pins.push_back(*std::move(pin));
+    }).join();
+  }
+  RunInChild(options(), [&] {
+    pins.clear();
+    EXPECT_EQ((*pool)->Get(1).status().code(), absl::StatusCode::kFailedPrecondition);
+  });
+  EXPECT_EQ((*pool)->stats()->pins, 20u);
+  pins.clear();
+  EXPECT_EQ((*pool)->stats()->pins, 0u);
+}
+
 INSTANTIATE_TEST_SUITE_P(, MpoolFork, testing::Bool(),
                          [](const auto& raw) { return raw.param ? "Clone" : "Fork"; });
 
