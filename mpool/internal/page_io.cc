@@ -10,6 +10,7 @@ namespace {
 
 // A write is bounded in bytes too, as pgout's copies of all its pages exist at once.
 constexpr size_t kBytesPerWrite = size_t{1} << 20;
+constexpr size_t kBytesOfCopies = size_t{4} << 20;
 
 thread_local int filters_running = 0;
 
@@ -63,24 +64,55 @@ void PageIo::ReadMany(std::span<PageRead> pages) {
   }
 }
 
-os::Errno PageIo::Write(PageNumber first_page, std::span<std::byte* const> frames,
-                        const Filters& filters) {
-  std::array<std::span<const std::byte>, kPagesPerWrite> buffers;
+// In groups whose copies, if there is a pgout, are bounded in bytes.
+void PageIo::WriteMany(std::span<PageWrite> writes, const Filters& filters) {
+  if (filters.page_out == nullptr) return WriteGroup(writes, filters);
+  while (!writes.empty()) {
+    size_t count = 1, pages = writes[0].frames.size();
+    while (count < writes.size() &&
+           (pages + writes[count].frames.size()) * page_size_ <= kBytesOfCopies) {
+      pages += writes[count++].frames.size();
+    }
+    WriteGroup(writes.first(count), filters);
+    writes = writes.subspan(count);
+  }
+}
+
+void PageIo::WriteGroup(std::span<PageWrite> writes, const Filters& filters) {
+  std::array<std::span<const std::byte>, kPagesPerWriteMany> buffers;
+  std::array<os::WriteRequest, kPagesPerWriteMany> requests;
   std::unique_ptr<std::byte[], AlignedDelete> copies;
   if (filters.page_out != nullptr) {
-    copies.reset(new (kCopyAlignment, std::nothrow) std::byte[frames.size() * page_size_]);
-    if (copies == nullptr) return os::Errno(ENOMEM);
-  }
-  for (size_t i = 0; i < frames.size(); ++i) {
-    std::byte* bytes = frames[i];
-    if (copies != nullptr) {
-      bytes = copies.get() + i * page_size_;
-      std::memcpy(bytes, frames[i], page_size_);
-      Run(filters.page_out, filters.cookie, first_page + static_cast<PageNumber>(i), bytes);
+    size_t pages = 0;
+    for (const PageWrite& write : writes) pages += write.frames.size();
+    copies.reset(new (kCopyAlignment, std::nothrow) std::byte[pages * page_size_]);
+    if (copies == nullptr) {
+      for (PageWrite& write : writes) write.error = os::Errno(ENOMEM);
+      return;
     }
-    buffers[i] = std::span<const std::byte>(bytes, page_size_);
   }
-  return file_->WriteAt(std::span(buffers).first(frames.size()), OffsetOf(first_page));
+  size_t used = 0;
+  for (size_t i = 0; i < writes.size(); ++i) {
+    const size_t first = used;
+    for (std::byte* const frame : writes[i].frames) {
+      std::byte* bytes = frame;
+      if (copies != nullptr) {
+        bytes = copies.get() + used * page_size_;
+        std::memcpy(bytes, frame, page_size_);
+        const PageNumber page = writes[i].first_page + static_cast<PageNumber>(used - first);
+        Run(filters.page_out, filters.cookie, page, bytes);
+      }
+      buffers[used++] = std::span<const std::byte>(bytes, page_size_);
+    }
+    requests[i] = {.buffers = std::span(buffers).subspan(first, used - first),
+                   .offset = OffsetOf(writes[i].first_page)};
+  }
+  if (writes.size() == 1) {
+    writes[0].error = file_->WriteAt(requests[0].buffers, requests[0].offset);
+    return;
+  }
+  file_->WriteMany(std::span(requests).first(writes.size()));
+  for (size_t i = 0; i < writes.size(); ++i) writes[i].error = requests[i].result;
 }
 
 }  // namespace mpool::internal

@@ -45,11 +45,21 @@ class PageIo {
   // Precondition: at most kPagesPerRead.
   void ReadMany(std::span<PageRead> pages);
 
-  // Writes the pages first_page, first_page + 1, … from the frames, in one go. The errors are those
-  // of writing: any part may have been written then. ENOMEM: no memory for the copies that pgout
-  // needs.
+  // Writes runs of pages: of each the pages first_page, first_page + 1, … from the frames. The errors
+  // are those of writing: any part of the run may have been written then. ENOMEM: no memory for the
+  // copies that pgout needs.
+  struct PageWrite {
+    PageNumber first_page = 0;
+    std::span<std::byte* const> frames;
+    os::Errno error;
+  };
+  void WriteMany(std::span<PageWrite> writes, const Filters& filters);
   os::Errno Write(PageNumber first_page, std::span<std::byte* const> frames,
-                  const Filters& filters);
+                  const Filters& filters) {
+    PageWrite write{first_page, frames, {}};
+    WriteMany({&write, 1}, filters);
+    return write.error;
+  }
 
   // Everything written is on stable storage once it returns success.
   os::Errno Sync() { return file_->Sync(); }
@@ -60,11 +70,13 @@ class PageIo {
   // then before the filter has.
   static bool InFilter();
 
-  // The most pages in one Write.
+  // The most pages in a run, and in all runs of one WriteMany.
   static constexpr size_t kPagesPerWrite = 256;
+  static constexpr size_t kPagesPerWriteMany = 512;
   size_t pages_per_write() const;
 
  private:
+  void WriteGroup(std::span<PageWrite> writes, const Filters& filters);
   os::Errno CheckRead(const os::Result<size_t>& bytes, std::byte* frame, bool must_exist) const;
   uint64_t OffsetOf(PageNumber page) const { return uint64_t{page} * page_size_; }
 

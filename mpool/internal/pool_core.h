@@ -234,9 +234,15 @@ class PoolCore final : private UsageCounters {
   void SetUsage(FrameIndex frame, unsigned usage) override;
 
   // pool_write.cc: write-back
-  WriteResult WriteBack(std::span<const FrameIndex> frames) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  static constexpr size_t kPagesPerBatch = 512;
+  struct Run {
+    std::span<const FrameIndex> frames;
+    os::Errno error;
+  };
+  WriteResult WriteBack(std::span<Run> runs) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  WriteResult WriteBack(std::span<const FrameIndex> run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   static os::Errno WriteFailed(const WriteResult& result);
-  os::Errno WriteRun(std::span<const FrameIndex> frames) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void WriteRuns(std::span<Run> runs) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   struct DirtyPage {
     PageNumber page;
     FrameIndex frame;
@@ -245,8 +251,10 @@ class PoolCore final : private UsageCounters {
   os::Errno CollectDirty(std::unique_ptr<DirtyPage[]>& pages, size_t& count)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   enum class Latched { kToo, kNot };  // whether pages that are pinned for writing are written
-  size_t NextRun(std::span<const DirtyPage> pages, Latched latched, std::span<FrameIndex> run,
-                 size_t& length) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  size_t NextRun(std::span<const DirtyPage> pages, Latched latched, bool may_wait,
+                 std::span<FrameIndex> run, size_t& length) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  WriteResult WriteInBatches(std::span<const DirtyPage> pages, Latched latched)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
 
   // pool_writer.cc
   void StartWriter() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);

@@ -186,7 +186,7 @@ os::Result<bool> PoolCore::Evict(FrameIndex frame) {
   const FrameHeader& h = header(frame);
   const FrameQueue queue = h.queue;
   if (h.dirty.load(std::memory_order_acquire)) {
-    const os::Errno error = WriteBack({&frame, 1}).error;
+    const os::Errno error = WriteBack(std::span(&frame, 1)).error;
     // It was kept in its frame while it was written, but others may have used it.
     const bool stays = !error.ok() || h.dirty.load(std::memory_order_acquire);
     if (stays && h.is_victim()) Rescue(frame);

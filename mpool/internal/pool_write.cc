@@ -15,30 +15,49 @@
 #include "mpool/internal/pool_core.h"
 
 namespace mpool::internal {
+namespace {
 
-// Writes the pages of the frames, which follow one another in the file. Preconditions: kValid; at
-// most pages_per_write(). Lets go of the latch. On error those that could not be written are dirty
-// again.
-PoolCore::WriteResult PoolCore::WriteBack(std::span<const FrameIndex> frames) {
-  for (const FrameIndex frame : frames) {
-    header(frame).state = FrameState::kWriteback;
-    ++io_in_flight_;
+// A batch of more than one run is no larger a part of the pool.
+constexpr uint64_t kBatchShare = 4;
+
+}  // namespace
+
+// Writes the pages of the runs at once; those of a run follow one another in the file. Preconditions:
+// all are kValid; a run has at most pages_per_write(), all have at most kPagesPerBatch. Lets go of the
+// latch. On error those that could not be written are dirty again.
+PoolCore::WriteResult PoolCore::WriteBack(std::span<Run> runs) {
+  for (const Run& run : runs) {
+    for (const FrameIndex frame : run.frames) header(frame).state = FrameState::kWriteback;
+    io_in_flight_ += run.frames.size();
   }
-  WriteResult result{WriteRun(frames), header(frames.front()).page_number};
-  if (!result.error.ok() && frames.size() > 1) {
+  WriteRuns(runs);
+  WriteResult first_failure;
+  const auto note = [&](os::Errno error, FrameIndex frame) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    if (first_failure.error.ok()) first_failure = {error, header(frame).page_number};
+  };
+  for (const Run& run : runs) {
+    if (run.error.ok() || run.frames.size() == 1) {
+      note(run.error, run.frames.front());
+      continue;
+    }
     // One bad page must not keep the others from the file.
-    result.error = os::kSuccess;
-    for (const FrameIndex& frame : frames) {
-      const os::Errno error = WriteRun({&frame, 1});
-      if (result.error.ok()) result = {error, header(frame).page_number};
+    for (const FrameIndex& frame : run.frames) {
+      Run one{.frames = {&frame, 1}, .error = {}};
+      WriteRuns({&one, 1});
+      note(one.error, frame);
     }
   }
-  for (const FrameIndex frame : frames) {
-    header(frame).state = FrameState::kValid;
-    --io_in_flight_;
+  for (const Run& run : runs) {
+    for (const FrameIndex frame : run.frames) header(frame).state = FrameState::kValid;
+    io_in_flight_ -= run.frames.size();
   }
   changed_.NotifyAll();
-  return result;
+  return first_failure;
+}
+
+PoolCore::WriteResult PoolCore::WriteBack(std::span<const FrameIndex> run) {
+  Run one{.frames = run, .error = {}};
+  return WriteBack({&one, 1});
 }
 
 os::Errno PoolCore::WriteFailed(const WriteResult& result) {
@@ -46,34 +65,43 @@ os::Errno PoolCore::WriteFailed(const WriteResult& result) {
                 result.page, std::strerror(result.error.code()));
 }
 
-// One write of frames in kWriteback, and what it means for their pages.
-os::Errno PoolCore::WriteRun(std::span<const FrameIndex> frames) {
-  const PageNumber first = header(frames.front()).page_number;
+// Writes runs of frames in kWriteback, once, and notes what that means for their pages.
+void PoolCore::WriteRuns(std::span<Run> runs) {
   const Filters filters = filters_;
-  std::array<std::byte*, PageIo::kPagesPerWrite> pages;
-  for (size_t i = 0; i < frames.size(); ++i) {
-    pages[i] = frames_.frame(frames[i]);
-    // A full fence: what was done to the page before it was marked is read below, and what is done
-    // later marks it again.
-    header(frames[i]).dirty.exchange(false, std::memory_order_seq_cst);
+  std::array<std::byte*, kPagesPerBatch> pages;
+  std::array<PageIo::PageWrite, kPagesPerBatch> writes;
+  size_t page_count = 0;
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const size_t first = page_count;
+    for (const FrameIndex frame : runs[i].frames) {
+      pages[page_count++] = frames_.frame(frame);
+      // A full fence: what was done to the page before it was marked is read below, and what is done
+      // later marks it again.
+      header(frame).dirty.exchange(false, std::memory_order_seq_cst);
+    }
+    writes[i] = {.first_page = header(runs[i].frames.front()).page_number,
+                 .frames = std::span(pages).subspan(first, page_count - first),
+                 .error = {}};
   }
-  os::Errno error;
   {
     const os::LatchRelease release(latch_);
-    error = io_.Write(first, std::span(pages).first(frames.size()), filters);
+    io_.WriteMany(std::span(writes).first(runs.size()), filters);
   }
-  if (!error.ok()) {
-    for (const FrameIndex frame : frames) {
-      header(frame).dirty.store(true, std::memory_order_release);
+  for (size_t i = 0; i < runs.size(); ++i) {
+    runs[i].error = writes[i].error;
+    for (const FrameIndex frame : runs[i].frames) {
+      if (runs[i].error.ok()) {
+        header(frame).unsynced = true;
+      } else {
+        header(frame).dirty.store(true, std::memory_order_release);
+      }
     }
-    return error;
+    if (!runs[i].error.ok()) continue;
+    stats_.page_outs += runs[i].frames.size();
+    const PageNumber end = writes[i].first_page + static_cast<PageNumber>(runs[i].frames.size());
+    pages_in_file_ = std::max(pages_in_file_, end);
+    page_count_ = std::max(page_count_, end);
   }
-  for (const FrameIndex frame : frames) header(frame).unsynced = true;
-  stats_.page_outs += frames.size();
-  const PageNumber end = first + static_cast<PageNumber>(frames.size());
-  pages_in_file_ = std::max(pages_in_file_, end);
-  page_count_ = std::max(page_count_, end);
-  return error;
 }
 
 // Lists the dirty pages, and those that are being written and may yet turn out to be dirty, by
@@ -104,8 +132,9 @@ os::Errno PoolCore::CollectDirty(std::unique_ptr<DirtyPage[]>& pages, size_t& co
 }
 
 // From the front of the list: fills `run` with frames of dirty pages that follow one another, and
-// returns how many pages of the list that settles. Waits only while the run is empty.
-size_t PoolCore::NextRun(std::span<const DirtyPage> pages, Latched latched,
+// returns how many pages of the list that settles. Waits for pages that are being written only while
+// the run is empty, and only if it may; else it ends before them.
+size_t PoolCore::NextRun(std::span<const DirtyPage> pages, Latched latched, bool may_wait,
                          std::span<FrameIndex> run, size_t& length) {
   length = 0;
   for (size_t i = 0; i < pages.size(); ++i) {
@@ -114,7 +143,7 @@ size_t PoolCore::NextRun(std::span<const DirtyPage> pages, Latched latched,
     if (length > 0 && (length == run.size() || page != pages[i - 1].page + 1)) return i;
     const auto is_there = [&h, number = page] { return h.holds_page() && h.page_number == number; };
     while (is_there() && h.state == FrameState::kWriteback) {
-      if (length > 0) return i;
+      if (length > 0 || !may_wait) return i;
       changed_.Wait(latch_);
     }
     const bool may_be_written = latched == Latched::kToo || !h.write_latched;
@@ -125,6 +154,33 @@ size_t PoolCore::NextRun(std::span<const DirtyPage> pages, Latched latched,
     }
   }
   return pages.size();
+}
+
+// Writes the pages of the list that are dirty still, many runs at a time. Returns the first error.
+PoolCore::WriteResult PoolCore::WriteInBatches(std::span<const DirtyPage> pages, Latched latched) {
+  // More than a run only if that is a small part of the pool, so that misses find others to take.
+  const size_t pages_max =
+      std::clamp<uint64_t>(frames_.frames() / kBatchShare, io_.pages_per_write(), kPagesPerBatch);
+  std::array<FrameIndex, kPagesPerBatch> frames;
+  std::array<Run, kPagesPerBatch> runs;
+  WriteResult first_failure;
+  while (!pages.empty() && !writer_stops_) {
+    size_t used = 0, count = 0;
+    while (!pages.empty() && used < pages_max) {
+      const std::span<FrameIndex> left =
+          std::span(frames).subspan(used, std::min(pages_max - used, io_.pages_per_write()));
+      size_t length = 0;
+      const size_t settled = NextRun(pages, latched, /*may_wait=*/used == 0, left, length);
+      if (settled == 0) break;  // what comes next is being written: this batch first
+      pages = pages.subspan(settled);
+      if (length > 0) runs[count++] = {.frames = left.first(length), .error = {}};
+      used += length;
+    }
+    if (count == 0) continue;
+    const WriteResult result = WriteBack(std::span(runs).first(count));
+    if (first_failure.error.ok()) first_failure = result;
+  }
+  return first_failure;
 }
 
 // One fdatasync. The kernel reports a failed write once, to whichever fdatasync comes first, so
@@ -163,16 +219,7 @@ os::Errno PoolCore::Sync() {
   size_t count = 0;
   if (const os::Errno error = CollectDirty(pages, count); !error.ok()) return error;
   const uint64_t failures_before = sync_failures_;
-  std::array<FrameIndex, PageIo::kPagesPerWrite> run;
-  WriteResult first_failure;
-  for (std::span<DirtyPage> rest(pages.get(), count); !rest.empty();) {
-    size_t length = 0;
-    rest = rest.subspan(
-        NextRun(rest, Latched::kToo, std::span(run).first(io_.pages_per_write()), length));
-    if (length == 0) continue;
-    const WriteResult result = WriteBack(std::span(run).first(length));
-    if (first_failure.error.ok()) first_failure = result;
-  }
+  const WriteResult first_failure = WriteInBatches({pages.get(), count}, Latched::kToo);
   os::Errno sync_error = SyncFile();
   // Another thread's fdatasync may have been told of a page that was written here.
   if (sync_error.ok() && sync_failures_ != failures_before) sync_error = sync_error_;

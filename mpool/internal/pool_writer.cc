@@ -71,15 +71,7 @@ bool PoolCore::WriteSome() {
   }
   std::sort(pages.begin(), pages.begin() + static_cast<ptrdiff_t>(count),
             [](const DirtyPage& a, const DirtyPage& b) { return a.page < b.page; });
-  bool all = true;
-  std::array<FrameIndex, PageIo::kPagesPerWrite> run;
-  for (std::span<DirtyPage> rest(pages.data(), count); !rest.empty() && !writer_stops_;) {
-    size_t length = 0;
-    rest = rest.subspan(
-        NextRun(rest, Latched::kNot, std::span(run).first(io_.pages_per_write()), length));
-    if (length > 0) all &= WriteBack(std::span(run).first(length)).error.ok();
-  }
-  return all;
+  return WriteInBatches({pages.data(), count}, Latched::kNot).error.ok();
 }
 
 }  // namespace mpool::internal
