@@ -23,7 +23,7 @@ TEST(ProcessBarrierDeathTest, AbortsWhereItWasNotPrepared) {
 // fence, and the other does so around a barrier. Without it x86 lets both read 0, every so often.
 TEST(ProcessBarrier, OneOfTwoThreadsSeesTheOther) {
   ASSERT_TRUE(PrepareProcessBarrier());
-  constexpr int kRounds = 20'000;
+  constexpr int kRounds = 3'000;
   alignas(128) std::atomic<int> frequent{0};
   alignas(128) std::atomic<int> seldom{0};
   alignas(128) std::atomic<int> round{0};
