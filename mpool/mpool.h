@@ -137,7 +137,8 @@ void *mpool_get(MPOOL *mp, pgno_t pgno, unsigned int flags);
 
 /*
  * Takes one pin from a page. MPOOL_DIRTY: it was changed. Returns 0, or -1 with errno EINVAL: other
- * flags, the page is not pinned, or it is not the address of one.
+ * flags, the page is not pinned, or it is not the address of one. Where one thread puts a page that
+ * another got, and that one puts it too, once more than it was pinned, the mistake is not noticed.
  */
 int mpool_put(MPOOL *mp, void *pgaddr, unsigned int flags);
 

@@ -129,6 +129,7 @@ absl::StatusOr<std::unique_ptr<PagePool>> PagePool::Open(int fd, const Options& 
 PagePool::~PagePool() {
   const absl::StatusOr<PoolCore*> pool = core();
   if (!pool.ok()) return;  // a forked child's copy
+  (*pool)->StopWriter();   // its filters may have pages
   if (const uint64_t pins = (*pool)->Pins(); pins > 0) {
     std::fprintf(stderr, "mpool: a PagePool ends while %llu PagePins on it are left\n",
                  static_cast<unsigned long long>(pins));

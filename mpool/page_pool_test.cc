@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -230,6 +231,43 @@ TEST(PagePool, AReadOnlyFileFailsAtTheWriteAndLosesNothing) {
 }
 
 // --- PagePin ------------------------------------------------------------------------------------
+
+// A filter that runs in the background writer may have a page when the pool ends.
+TEST(PagePool, EndsAfterItsBackgroundWriter) {
+  const TestFile file(16, kPageSize);
+  Options options = kFourPages;
+  options.pages_max = 16;
+  options.background_writer = true;
+  std::unique_ptr<PagePool> pool = OpenPool(file, options);
+  std::atomic<bool> in_filter = false;
+  const auto page_out = [&, held = pool.get()](PageNumber, absl::Span<std::byte>) {
+    const auto other = held->Get(5);
+    EXPECT_TRUE(other.ok()) << other.status();
+    in_filter = true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  };
+  ASSERT_TRUE(pool->SetFilters({}, page_out).ok());
+  pool->GetForWrite(1)->MarkDirty();
+  while (!in_filter) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  pool.reset();
+}
+
+TEST(PagePool, TimeoutsEndTheWaitForOtherUsersOfAPage) {
+  const TestFile file(4, kPageSize);
+  const std::unique_ptr<PagePool> pool = OpenPool(file);
+  const auto timeout = std::chrono::milliseconds(5);
+  auto reader = pool->Get(1, timeout);
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  EXPECT_TRUE(Fails(absl::StatusCode::kDeadlineExceeded, "page 1 is still in use",
+                    pool->GetForWrite(1, timeout).status()));
+  reader->Release();
+  auto writer = pool->GetForWrite(1, std::chrono::nanoseconds::max());
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  EXPECT_TRUE(Fails(absl::StatusCode::kDeadlineExceeded, "page 1 is still in use",
+                    pool->Get(1, timeout).status()));
+  writer->Release();
+  EXPECT_TRUE(pool->Get(1, timeout).ok());
+}
 
 TEST(PagePin, HoldsNothingAtFirst) {
   PagePin pin;

@@ -92,10 +92,11 @@ class PinLines {
   size_t more() const { return more_.size(); }
 
   // The thread's line: one that it has, that a thread has left that is no more, or a new one. Null:
-  // all lines are taken. Enters the kernel where it has to find out which threads are no more.
+  // all lines are taken. Enters the kernel where it has to find out which threads are no more, which
+  // is now and then, once there are more than a pool has from the start.
   PinLine* Claim(os::ThreadId thread);
 
-  // How many lines are, or were, in use. Those of others make a process barrier necessary.
+  // How many lines are, or were, in use: those below this number.
   size_t used() const { return used_; }
   PinLine& operator[](size_t i) const {
     return i < first_.size() ? first_[i] : more_[i - first_.size()];
@@ -123,9 +124,12 @@ class PinLines {
   Totals Sum() const;
 
  private:
+  void Sweep();
+
   std::span<PinLine> first_, more_;
   size_t used_ = 0;
-  uint32_t claims_until_sweep_ = 0;
+  size_t claims_until_sweep_ = 0;
+  uint64_t earlier_hits_ = 0;  // in lines that are not used any more
 };
 
 }  // namespace mpool::internal

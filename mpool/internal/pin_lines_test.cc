@@ -42,34 +42,45 @@ TEST_F(PinLinesTest, EachThreadHasALineAndKeepsIt) {
   EXPECT_EQ(second, &memory_[1]);
   EXPECT_EQ(lines_.Claim(1001), first);
   EXPECT_EQ(lines_.used(), 2u);
-  EXPECT_EQ(lines_.Claim(1003), &memory_[2]);
+  EXPECT_EQ(lines_.Claim(1003), &memory_[0]);  // the others do not exist
 }
 
-TEST_F(PinLinesTest, WhereAllAreTakenAThreadThatIsNoMoreLosesItsLine) {
+// There are no threads with such numbers.
+constexpr os::ThreadId kDead = 2'000'000'000;
+
+TEST_F(PinLinesTest, ThreadsThatAreNoMoreLoseTheirLines) {
   const os::ThreadId self = os::CurrentThread();
-  ASSERT_NE(lines_.Claim(self), nullptr);
-  os::ThreadId ended = 0;
-  std::thread([&] { ended = os::CurrentThread(); }).join();
-  PinLine* const line = lines_.Claim(ended);
-  line->last_put = 7;
-  for (int i = 0; i < 2; ++i) {
-    ASSERT_NE(lines_.Claim(self + 1'000'000 + i), nullptr);  // these do not exist either
-  }
-  EXPECT_EQ(lines_.Claim(self + 2'000'000), line);
-  EXPECT_EQ(line->owner, self + 2'000'000);
-  EXPECT_EQ(line->last_put, 0u);
+  EXPECT_EQ(lines_.Claim(self), &memory_[0]);
+  EXPECT_EQ(lines_.Claim(kDead), &memory_[1]);
+  memory_[1].last_put = 7;
+  memory_[1].hits = 5;
+  for (os::ThreadId i = 1; i < 100; ++i) EXPECT_NE(lines_.Claim(kDead + i), nullptr) << i;
+  EXPECT_LE(lines_.used(), memory_.size());
+  EXPECT_EQ(memory_[1].last_put, 0u);
+  EXPECT_EQ(lines_.Sum().hits, 5u);
+  EXPECT_EQ(lines_.Claim(self), &memory_[0]);
+}
+
+TEST_F(PinLinesTest, WhatADeadThreadHasPinnedStaysPinned) {
+  EXPECT_EQ(lines_.Claim(os::CurrentThread()), &memory_[0]);
+  EXPECT_EQ(lines_.Claim(kDead), &memory_[1]);
+  memory_[1].slots[0] = SlotWord(3);
+  EXPECT_EQ(lines_.Claim(kDead + 1), &memory_[1]);
+  EXPECT_EQ(lines_.CountPins(3), 1u);
+  EXPECT_EQ(lines_.used(), 2u);
 }
 
 TEST_F(PinLinesTest, WhereAllThreadsAreAliveThereIsNoLineForAnother) {
   const os::ThreadId self = os::CurrentThread();
   for (PinLine& line : memory_) {
-    ASSERT_EQ(lines_.Claim(1'000'000 + self + static_cast<os::ThreadId>(&line - memory_.data())),
-              &line);
+    ASSERT_NE(lines_.Claim(kDead), nullptr);
+    for (PinLine& used : memory_) {
+      if (used.owner == kDead) used.owner = self + 0;
+    }
+    (void)line;
   }
-  for (PinLine& line : memory_) line.owner = self;
-  EXPECT_EQ(lines_.Claim(self + 1), nullptr);
-  EXPECT_EQ(lines_.Claim(self + 1), nullptr);
   EXPECT_EQ(lines_.used(), memory_.size());
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(lines_.Claim(kDead + 1), nullptr);
 }
 
 TEST_F(PinLinesTest, CountsWhatTheLinesHold) {

@@ -124,6 +124,13 @@ void PoolCore::RefreshMirrors() {
 
 os::Result<Pinned> PoolCore::GetLatched(PageNumber page, Access access, Deadline deadline,
                                         PinSlot* retreat) {
+  // A thread that uses several pools in turn: the line is known, but was not the last one.
+  const bool may_hit = access == Access::kPinned || access == Access::kShared;
+  if (may_hit && !ThreadLine::IsLast(id_) && ThreadLine::Of(id_) != nullptr) {
+    Pinned pinned;
+    if (TryHit(page, pinned)) return pinned;
+    retreat = pinned.slot;
+  }
   // Somebody may have seen it for a moment, and be waiting.
   if (retreat != nullptr && EndPin(*retreat)) WakeWriters();
   const os::LatchHolder holder(latch_);
@@ -150,7 +157,7 @@ os::Result<Pinned> PoolCore::Fetch(PageNumber page, Access access, Deadline dead
       return Failed(os::Errno(ETIMEDOUT), "page %u is still being read by another thread", page);
     }
     if (const os::Errno error = CheckExists(page); !error.ok()) return error;
-    const os::Result<FrameIndex> taken = TakeFrame(Overflows::kAllowed);
+    const os::Result<FrameIndex> taken = TakeFrame(Overflows::kAllowed, deadline);
     if (!taken.ok()) return taken.error();
     // Taking a frame may have let go of the latch, and another thread may have begun to load the
     // page.
@@ -279,6 +286,8 @@ os::Errno PoolCore::Delete(const Pinned& pinned, Access access) {
   const os::LatchHolder holder(latch_);
   os::Result<FrameIndex> frame = PinnedFrameAt(pinned.bytes);
   if (!frame.ok()) return frame.error();
+  const FrameIndex index = *frame;
+  const PageNumber page = header(index).page_number;
   Close(*frame);
   while (frame.ok() && header(*frame).state == FrameState::kWriteback && PinsOf(*frame) == 1) {
     if (PageIo::InFilter()) {
@@ -290,7 +299,10 @@ os::Errno PoolCore::Delete(const Pinned& pinned, Access access) {
     frame = PinnedFrameAt(pinned.bytes);  // others may have come meanwhile, or put this very pin
     if (frame.ok()) Close(*frame);
   }
-  if (!frame.ok()) return frame.error();
+  if (!frame.ok()) {
+    if (frames_.table().Find(page) == index) Reopen(index);
+    return frame.error();
+  }
   const FrameHeader& h = header(*frame);
   if (const uint32_t pins = PinsOf(*frame); pins > 1) {
     Reopen(*frame);
@@ -320,14 +332,22 @@ void PoolCore::SetAllowUnlocked(bool allow) {
   config_.allow_unlocked = allow;
 }
 
+// More can be owed than there are, for a moment, and where somebody has put a page too often.
+uint64_t PoolCore::PinsNow(uint64_t in_lines) const {
+  const uint64_t pins = counted_pins_ + in_lines;
+  return pins - std::min(pins, owed_pins_);
+}
+
 struct mpool_stat PoolCore::Stats() {
   const os::LatchHolder holder(latch_);
   struct mpool_stat stats = stats_;
   const PinLines::Totals lines = frames_.lines().Sum();
   stats.gets += lines.hits;
   stats.hits += lines.hits;
-  stats.puts += lines.hits + line_pins_ + owed_pins_ - lines.pins;
-  stats.pins = counted_pins_ + lines.pins - owed_pins_;
+  // A hit is in its slot before it is counted.
+  const uint64_t taken = lines.hits + line_pins_ + owed_pins_;
+  stats.puts += taken - std::min(taken, lines.pins);
+  stats.pins = PinsNow(lines.pins);
   frames_.ForEachFrame([&](FrameIndex frame) {
     if (header(frame).dirty.load(std::memory_order_relaxed)) ++stats.dirty;
   });
@@ -339,7 +359,7 @@ struct mpool_stat PoolCore::Stats() {
 
 uint64_t PoolCore::Pins() {
   const os::LatchHolder holder(latch_);
-  return counted_pins_ + frames_.lines().Sum().pins - owed_pins_;
+  return PinsNow(frames_.lines().Sum().pins);
 }
 
 PageNumber PoolCore::page_count() {
@@ -353,8 +373,7 @@ size_t PoolCore::ListPages(std::span<CachedPage> pages) {
   frames_.ForEachFrame([&](FrameIndex frame) {
     const FrameHeader& h = header(frame);
     if (h.holds_page() && count < pages.size()) {
-      pages[count++] = {h.page_number, h.dirty.load(std::memory_order_relaxed),
-                        h.pins + PinsInLines(frame) > 0};
+      pages[count++] = {h.page_number, h.dirty.load(std::memory_order_relaxed), PinsOf(frame) > 0};
     }
   });
   return count;

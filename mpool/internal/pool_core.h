@@ -92,6 +92,8 @@ class PoolCore final : private UsageCounters {
   static os::Result<PoolCore*> Open(os::Memory& memory, Locker& locker,
                                     std::unique_ptr<os::File> file, const PoolConfig& config);
   static void Close(PoolCore* pool);
+  // Ends the background writer, whose filters may have pins. No other call may begin any more.
+  void StopWriter();
 
   // The C handle, in the same memory; its mp_private is null in a process that did not open the
   // pool.
@@ -174,6 +176,7 @@ class PoolCore final : private UsageCounters {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void AbandonLoading(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void FinishLoading(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  uint64_t PinsNow(uint64_t in_lines) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void RefreshMirrors() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
 
   // pool_prefetch.cc
@@ -202,11 +205,9 @@ class PoolCore final : private UsageCounters {
   void EndPinOfAnother(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void EndOnlyPin(FrameIndex frame, const Pinned& pinned, Access access)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
-  uint32_t PinsInLines(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   // The pins of a frame whose entry is closed, after a barrier where it was open.
-  uint32_t PinsOf(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_) {
-    return header(frame).pins + PinsInLines(frame);
-  }
+  uint32_t PinsOf(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void SettleOwed(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void Reopen(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void Close(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void Barrier() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
@@ -214,7 +215,8 @@ class PoolCore final : private UsageCounters {
 
   // pool_frames.cc: where frames come from and go to
   enum class Overflows { kAllowed, kForbidden };
-  os::Result<FrameIndex> TakeFrame(Overflows overflows) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  os::Result<FrameIndex> TakeFrame(Overflows overflows, Deadline deadline = kNoDeadline)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   FrameIndex PopFree() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   os::Errno Grow() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   bool MayGrow() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
@@ -258,7 +260,6 @@ class PoolCore final : private UsageCounters {
 
   // pool_writer.cc
   void StartWriter() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
-  void StopWriter();
   void RunWriter();
   bool WriteSome() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
 

@@ -101,7 +101,7 @@ uint64_t PoolCore::PrepareVictims(bool clean_only, FrameIndex spared) {
     const FrameIndex frame = replacer_->Take();
     if (frame == kNoFrame) break;
     const FrameHeader& h = header(frame);
-    if (h.pins > 0 || h.state != FrameState::kValid || frame == spared ||
+    if ((h.pins > 0 && h.owed == 0) || h.state != FrameState::kValid || frame == spared ||
         (clean_only && h.dirty.load(std::memory_order_relaxed))) {
       replacer_->Return(frame);
       continue;
@@ -111,7 +111,8 @@ uint64_t PoolCore::PrepareVictims(bool clean_only, FrameIndex spared) {
   }
   if (were_open) Barrier();
   for (const FrameIndex frame : std::span(batch).first(count)) {
-    if (PinsInLines(frame) == 0 && victim_count_ < kVictimsMax) {
+    if (header(frame).owed > 0) SettleOwed(frame);
+    if (PinsOf(frame) == 0 && victim_count_ < kVictimsMax) {
       victims_[victim_count_++] = frame;
     } else {
       replacer_->Return(frame);
@@ -142,7 +143,7 @@ bool PoolCore::AreAllPinned() {
   const uint64_t pages = cached_ - frames_.growth_frames();
   const uint64_t left = pages - std::min(pages, frames_with_counted_pins_);
   std::array<FrameIndex, kVictimsMax> in_lines;
-  if (left > in_lines.size()) return false;
+  if (left > in_lines.size() || owed_pins_ > 0) return false;
   size_t count = 0;
   frames_.lines().ForEachPin([&](FrameIndex frame) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     const auto end = in_lines.begin() + static_cast<ptrdiff_t>(count);
@@ -206,21 +207,21 @@ os::Result<bool> PoolCore::Evict(FrameIndex frame) {
 void PoolCore::ReturnGrowthFrames() {
   if (idle_growth_.size() == 0) return;
   const FrameIndex last_put = LastPutOfThisThread();
-  FrameIndex frame = idle_growth_.first();
-  for (uint64_t left = idle_growth_.size(); left > 0 && frame != kNoFrame; --left) {
-    const FrameIndex next = header(frame).next;
-    const bool busy = frame == last_put || header(frame).state != FrameState::kValid;
-    if (!busy) {
-      const bool lets_go = header(frame).dirty.load(std::memory_order_acquire);
-      const os::Result<bool> evicted = Evict(frame);
-      if (!evicted.ok()) return;  // it stays until it can be written
-      if (*evicted) GiveBack(frame);
-      if (lets_go) {  // the list may be another
-        frame = idle_growth_.first();
-        continue;
+  // Clean ones first: one that cannot be written must not keep them.
+  for (const bool dirty : {false, true}) {
+    FrameIndex frame = idle_growth_.first();
+    for (uint64_t left = idle_growth_.size(); left > 0 && frame != kNoFrame; --left) {
+      const FrameHeader& h = header(frame);
+      const FrameIndex next = h.next;
+      const bool goes = frame != last_put && h.state == FrameState::kValid &&
+                        h.dirty.load(std::memory_order_acquire) == dirty;
+      if (goes) {
+        const os::Result<bool> evicted = Evict(frame);
+        if (!evicted.ok()) return;  // it stays until it can be written
+        if (*evicted) GiveBack(frame);
       }
+      frame = goes && dirty ? idle_growth_.first() : next;  // the list may be another
     }
-    frame = next;
   }
 }
 
@@ -232,7 +233,7 @@ FrameIndex PoolCore::FirstIdleGrowthFrame() {
 
 // A frame for the caller alone, holding no page. May let go of the latch. EAGAIN: it would have to
 // be one more than maxcache, which is forbidden.
-os::Result<FrameIndex> PoolCore::TakeFrame(Overflows overflows) {
+os::Result<FrameIndex> PoolCore::TakeFrame(Overflows overflows, Deadline deadline) {
   ++frames_taken_;
   ReturnGrowthFrames();
   WriteResult failed_write;
@@ -255,8 +256,8 @@ os::Result<FrameIndex> PoolCore::TakeFrame(Overflows overflows) {
         // A page that is being read or written can be taken when that is done; but in a filter this
         // thread might wait for itself.
         if (io_in_flight_ == 0 || PageIo::InFilter()) return frame;
-        changed_.Wait(latch_);
-        continue;
+        if (Await(deadline)) continue;
+        return Failed(os::Errno(ETIMEDOUT), "all pages are in use, being read or being written");
       }
     }
     const PageNumber page = header(victim).page_number;

@@ -14,8 +14,8 @@
 // The memory is not inherited by a forked child (MADV_DONTFORK; lines are wiped), so the parent takes no
 // copy-on-write faults on it.
 //
-// Not thread-safe: the pool's latch guards it, but for shared_table(), frame() and FrameNear(), which
-// hits use without it. Growth and giving back enter the kernel; nothing else does.
+// Not thread-safe: the pool's latch guards it, but for shared_table(), frame(), FrameOfSlot(), FrameNear()
+// and headers(), which hits use without it. Growth and giving back enter the kernel; nothing else does.
 
 #ifndef MPOOL_INTERNAL_POOL_MEMORY_H_
 #define MPOOL_INTERNAL_POOL_MEMORY_H_

@@ -29,6 +29,7 @@ void PoolCore::WakeWriters() {
 }
 
 os::Errno PoolCore::Put(const void* address, bool dirty) {
+  (void)ThreadLine::Of(id_);  // it may only not have been this thread's last one
   const PutResult result = TryPut(address, dirty);
   if (result == PutResult::kWake) WakeWriters();
   if (result != PutResult::kNotHere) return os::kSuccess;
@@ -100,8 +101,23 @@ void PoolCore::Settle(PinLine& line) {
   }
 }
 
-uint32_t PoolCore::PinsInLines(FrameIndex frame) {
-  return frames_.lines().CountPins(frame) - header(frame).owed;
+// Those that a put was owed for may have been counted ones: see SettleOwed.
+uint32_t PoolCore::PinsOf(FrameIndex frame) {
+  const FrameHeader& h = header(frame);
+  const uint64_t pins = uint64_t{h.pins} + frames_.lines().CountPins(frame);
+  return static_cast<uint32_t>(pins - std::min<uint64_t>(pins, h.owed));
+}
+
+// A slot whose pin was owed may have been freed by a put of another pin of the page, one that is
+// counted, or by a put too many. Precondition: the entry is closed, after a barrier.
+void PoolCore::SettleOwed(FrameIndex frame) {
+  FrameHeader& h = header(frame);
+  for (const uint32_t held = frames_.lines().CountPins(frame); h.owed > held; --h.owed) {
+    --owed_pins_;
+    if (h.pins == 0) continue;
+    UncountPin(frame);
+    ++stats_.puts;
+  }
 }
 
 // The pin is in the line of a thread that may be using it at this moment, so the slot stays.
@@ -112,8 +128,11 @@ void PoolCore::EndPinOfAnother(FrameIndex frame) {
 }
 
 void PoolCore::Barrier() {
-  // A single line is this thread's own, or that of a thread that is no more or has not hit yet.
-  if (frames_.lines().used() > 1) os::ProcessBarrier();
+  const PinLines& lines = frames_.lines();
+  if (!hits_without_latch_ || lines.used() == 0) return;
+  // Without lines of other threads there are no hits but this thread's.
+  if (lines.used() == 1 && ThreadLine::Of(id_) == &lines[0]) return;
+  os::ProcessBarrier();
 }
 
 // From now on whoever wants the page needs the latch, and what was pinned without it is seen.
@@ -240,7 +259,7 @@ os::Errno PoolCore::AwaitSharing(FrameIndex frame, Deadline deadline) {
 bool PoolCore::IsInUse(FrameIndex frame) {
   const FrameHeader& h = header(frame);
   return h.write_latched || h.readers > 0 || h.state == FrameState::kWriteback ||
-         PinsInLines(frame) > 0;
+         frames_.lines().CountPins(frame) > h.owed;
 }
 
 os::Errno PoolCore::AwaitExclusion(FrameIndex frame, Deadline deadline) {
@@ -250,16 +269,19 @@ os::Errno PoolCore::AwaitExclusion(FrameIndex frame, Deadline deadline) {
     Close(frame);
   };
   close();
-  if (IsInUse(frame)) {
+  bool in_use = IsInUse(frame);
+  if (in_use) {
     waiting_writers_.fetch_add(1, std::memory_order_seq_cst);
-    Barrier();
+    // Always: a pin in a line may be ended by a thread that has no line (EndPin).
+    if (hits_without_latch_) os::ProcessBarrier();
     bool in_time = true;
-    while (IsInUse(frame) && in_time) {
+    while ((in_use = IsInUse(frame)) && in_time) {
       in_time = Await(deadline);
       close();  // gets have gone on meanwhile, and may have opened it
     }
     waiting_writers_.fetch_sub(1, std::memory_order_relaxed);
-    if (IsInUse(frame)) return os::Errno(ETIMEDOUT);
+    // Not looked at again: a hit that will retreat may be in a slot for a moment.
+    if (in_use) return os::Errno(ETIMEDOUT);
   }
   h.write_latched = true;
   return os::kSuccess;

@@ -200,6 +200,73 @@ TEST_F(PoolPins, WhereEveryFrameIsPinnedInSomeLineThePoolGrows) {
   EXPECT_EQ(bytes, pins[2].bytes);
 }
 
+// What is owed to a slot can come to be owed to a counted pin, without anybody's mistake.
+TEST_F(PoolPins, APageIsUnpinnedWhoeverHasPutWhichOfItsPins) {
+  Open(12);
+  for (PageNumber page = 0; page < 12; ++page) Put(Get(page));
+  std::byte* const bytes = Get(0);       // in this thread's line
+  InAnotherThread([&] { Put(bytes); });  // owed; the slot stays
+  InAnotherThread([&] {
+    std::vector<std::byte*> pins;
+    for (PageNumber page = 1; page <= PinLine::kSlots; ++page) pins.push_back(Get(page));
+    EXPECT_EQ(Get(0), bytes);  // its line is full: counted
+    for (std::byte* const pinned : pins) Put(pinned);
+  });
+  EXPECT_EQ(pool_->Stats().pins, 1u);
+  Put(bytes);  // what the other has got: frees the slot
+  EXPECT_EQ(pool_->Stats().pins, 0u);
+  Put(Get(1));
+  std::vector<std::byte*> pins;
+  InAnotherThread([&] {
+    for (PageNumber page = 1; page < 12; ++page) pins.push_back(Get(page));
+  });
+  Put(Get(50));  // in the frame of page 0
+  const struct mpool_stat stat = pool_->Stats();
+  EXPECT_EQ(stat.frames_overflow, 0u);
+  EXPECT_EQ(stat.pins, 11u);
+  EXPECT_EQ(stat.puts + stat.pins, stat.gets);
+  for (std::byte* const pinned : pins) Put(pinned);
+  EXPECT_EQ(pool_->Stats().pins, 0u);
+}
+
+// The mistake of a caller, which cannot be told here, does not cost a frame.
+TEST_F(PoolPins, APageThatWasPutOnceTooOftenCanGo) {
+  Open(2);
+  std::byte* const bytes = Get(0);
+  InAnotherThread([&] { Put(bytes); });
+  Put(bytes);
+  EXPECT_EQ(pool_->Stats().pins, 0u);
+  for (PageNumber page = 1; page < 9; ++page) Put(Get(page));
+  EXPECT_LE(pool_->Stats().frames, 3u);
+  EXPECT_EQ(pool_->Stats().pins, 0u);
+}
+
+TEST_F(PoolPins, APageThatCannotBeWrittenKeepsNoOtherGrowthFrame) {
+  Open(1);
+  std::byte* const pinned = Get(0);
+  Change(1, 200);
+  hooks_.write = [](PageNumber) { return os::Errno(EIO); };
+  for (PageNumber page = 2; page < 100; ++page) Put(Get(page));
+  EXPECT_LE(pool_->Stats().frames_overflow, 4u);
+  hooks_.write = nullptr;
+  Put(pinned);
+}
+
+TEST_F(PoolPins, AGetThatWaitsForAFrameCanTimeOut) {
+  Open(1);
+  Put(Get(0));
+  locker_.set_bytes_max(locker_.bytes());
+  hooks_.read = [&](PageNumber page) {
+    if (page != 1) return os::kSuccess;
+    InAnotherThread([&] {
+      EXPECT_EQ(pool_->Get(2, Access::kPinned, In(milliseconds(5))).error(), os::Errno(ETIMEDOUT));
+    });
+    return os::kSuccess;
+  };
+  Put(Get(1));
+  EXPECT_EQ(pool_->Stats().pins, 0u);
+}
+
 // Without membarrier(2), and with LRU, every hit takes the latch: the same answers.
 class PoolPinsLatched : public PoolPins, public testing::WithParamInterface<bool> {};
 
@@ -253,6 +320,7 @@ TEST_F(PoolPins, PoolsUsedInTurnKeepTheirPinsApart) {
 
 TEST_F(PoolPins, ManyThreadsOneAfterTheOtherDoNotUseUpTheLines) {
   Open(8);
+  const size_t locked_before = locker_.bytes();
   for (int i = 0; i < 1200; ++i) {
     InAnotherThread([&] {
       for (int j = 0; j < 3; ++j) Put(Get(3));
@@ -260,6 +328,7 @@ TEST_F(PoolPins, ManyThreadsOneAfterTheOtherDoNotUseUpTheLines) {
   }
   EXPECT_EQ(pool_->Stats().gets, 3600u);
   EXPECT_EQ(pool_->Stats().puts, 3600u);
+  EXPECT_LE(locker_.bytes(), locked_before + 4096);  // at most one page of lines more
 }
 
 // --- Prefetch and the background writer ---------------------------------------------------------

@@ -26,6 +26,7 @@ namespace {
 using mpool::internal::Access;
 using mpool::internal::PageNumber;
 using mpool::internal::Pinned;
+using mpool::internal::PinSlot;
 using mpool::internal::PoolConfig;
 using mpool::internal::PoolCore;
 using os::testing::FakeFile;
@@ -309,6 +310,94 @@ TEST_F(MpoolThreads, AtTheLockLimitNobodyWaitsForEver) {
   EXPECT_GT(pinned, 0u);
   EXPECT_GT(refused, 0u);
   ExpectNothingLost();
+}
+
+// Stores that miss every cache: those that come after them wait in the CPU's queue, as in a program
+// that writes much memory.
+class ColdStores {
+ public:
+  void operator()(int count) {
+    for (int i = 0; i < count; ++i) {
+      place_ = place_ * 6364136223846793005u + 1442695040888963407u;
+      static_cast<volatile char&>(memory_[(place_ >> 33) % memory_.size()]) = 1;
+    }
+  }
+
+ private:
+  std::vector<char> memory_ = std::vector<char>(size_t{64} << 20);
+  uint64_t place_ = 1;
+};
+
+std::atomic_ref<uint64_t> WordOf(const Pinned& pinned, size_t i) {
+  return std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(pinned.bytes + i * 8));
+}
+
+// A writer that has not hit anything, and so has no line, and a reader that has the only one.
+TEST_F(MpoolThreads, AWriterExcludesTheOnlyReader) {
+  Open(16);
+  pool_->Release(*pool_->Get(0, Access::kShared), Access::kShared, false);
+  std::atomic<bool> done = false;
+  std::atomic<uint64_t> failed = 0;
+  std::thread writer([&] {
+    for (uint64_t n = 1; !done; ++n) {
+      const os::Result<Pinned> page = pool_->Get(0, Access::kExclusive);
+      if (!page.ok()) {
+        ++failed;
+        continue;
+      }
+      for (size_t i = 0; i < kPageSize / 8; ++i) WordOf(*page, i).store(n);
+      pool_->Release(*page, Access::kExclusive, false);
+    }
+  });
+  ColdStores cold;
+  uint64_t torn = 0;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  while (std::chrono::steady_clock::now() < deadline) {
+    cold(4);
+    const os::Result<Pinned> page = pool_->Get(0, Access::kShared);
+    ASSERT_TRUE(page.ok());
+    const uint64_t first = WordOf(*page, 0).load();
+    if (WordOf(*page, kPageSize / 8 - 1).load() != first) ++torn;
+    pool_->Release(*page, Access::kShared, false);
+  }
+  done = true;
+  writer.join();
+  EXPECT_EQ(torn, 0u);
+  EXPECT_EQ(failed, 0u) << "without a deadline";
+}
+
+// A pin in the only line is ended by a thread that has none, while the line's owner waits for that.
+TEST_F(MpoolThreads, TheEndOfAPinThatWasMovedWakesAWriter) {
+  Open(16);
+  std::atomic<PinSlot*> handed_over = nullptr;
+  std::atomic<bool> done = false;
+  std::thread other([&] {
+    ColdStores cold;
+    while (!done) {
+      PinSlot* const slot = handed_over.exchange(nullptr);
+      if (slot == nullptr) {
+        std::this_thread::yield();
+        continue;
+      }
+      cold(4);
+      if (pool_->EndPin(*slot)) pool_->WakeWriters();
+    }
+  });
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  while (std::chrono::steady_clock::now() < deadline) {
+    const os::Result<Pinned> page = pool_->Get(0, Access::kShared);
+    ASSERT_TRUE(page.ok());
+    if (page->slot == nullptr) {  // counted: the page was written a moment ago
+      pool_->Release(*page, Access::kShared, false);
+      continue;
+    }
+    handed_over = page->slot;
+    const os::Result<Pinned> writing = pool_->Get(0, Access::kExclusive);
+    ASSERT_TRUE(writing.ok()) << writing.error().Name();
+    pool_->Release(*writing, Access::kExclusive, false);
+  }
+  done = true;
+  other.join();
 }
 
 }  // namespace
