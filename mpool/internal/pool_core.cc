@@ -370,7 +370,7 @@ PageNumber PoolCore::page_count() {
 size_t PoolCore::ListPages(std::span<CachedPage> pages) {
   const os::LatchHolder holder(latch_);
   size_t count = 0;
-  frames_.ForEachFrame([&](FrameIndex frame) {
+  frames_.ForEachFrame([&](FrameIndex frame) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     const FrameHeader& h = header(frame);
     if (h.holds_page() && count < pages.size()) {
       pages[count++] = {h.page_number, h.dirty.load(std::memory_order_relaxed), PinsOf(frame) > 0};
