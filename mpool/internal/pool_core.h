@@ -66,6 +66,22 @@ struct PoolConfig {
   bool latched_hits = false;         // as if the kernel had no membarrier(2)
 };
 
+// What hits have counted in the entries of the page table. Under the pool's latch. Not the pool itself:
+// that has no virtual functions, as a forked child looks into one that was wiped.
+class TableUsage final : public UsageCounters {
+ public:
+  explicit TableUsage(PoolMemory& frames) : frames_(frames) {}
+  unsigned UsageOf(FrameIndex frame) const override {
+    return frames_.table().UsageOf(frames_.headers()[frame].page_number);
+  }
+  void SetUsage(FrameIndex frame, unsigned usage) override {
+    frames_.table().SetUsage(frames_.headers()[frame].page_number, usage);
+  }
+
+ private:
+  PoolMemory& frames_;
+};
+
 // How a caller uses a page.
 enum class Access {
   kNone,       // without a pin
@@ -83,7 +99,7 @@ struct Pinned {
 using Deadline = std::chrono::steady_clock::time_point;
 inline constexpr Deadline kNoDeadline = Deadline::max();
 
-class PoolCore final : private UsageCounters {
+class PoolCore {
  public:
   // The most pins on one page that are counted in its header.
   static constexpr uint32_t kPinsMax = 65'535;
@@ -232,8 +248,6 @@ class PoolCore final : private UsageCounters {
   void DropPage(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void GiveBack(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   FrameIndex LastPutOfThisThread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
-  unsigned UsageOf(FrameIndex frame) const override;
-  void SetUsage(FrameIndex frame, unsigned usage) override;
 
   // pool_write.cc: write-back
   static constexpr size_t kPagesPerBatch = 512;
@@ -273,6 +287,7 @@ class PoolCore final : private UsageCounters {
   bool hits_without_latch_ = false;
 
   PoolMemory frames_;  // the same goes for its first line
+  TableUsage usage_{frames_};
 
   alignas(64) os::Latch latch_;
   os::LatchCondition changed_;  // a page was loaded or written, or an access ended

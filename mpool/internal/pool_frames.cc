@@ -20,14 +20,6 @@ constexpr uint64_t kBatchShare = 32;
 
 }  // namespace
 
-unsigned PoolCore::UsageOf(FrameIndex frame) const {
-  return const_cast<PoolMemory&>(frames_).table().UsageOf(header(frame).page_number);
-}
-
-void PoolCore::SetUsage(FrameIndex frame, unsigned usage) {
-  frames_.table().SetUsage(header(frame).page_number, usage);
-}
-
 FrameIndex PoolCore::PopFree() {
   const FrameIndex frame = free_;
   if (frame != kNoFrame) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -64,7 +65,8 @@ TEST(PoolMemory, WhatCannotBeUnlockedStaysLockedAndItsAddressesStayReserved) {
   RefusingLocker locker;
   std::byte* frame = nullptr;
   {
-    PoolMemory memory(os::RealMemory(), locker, 4096, 1);
+    const auto owned = std::make_unique<PoolMemory>(os::RealMemory(), locker, 4096, 1);
+    PoolMemory& memory = *owned;
     ASSERT_EQ(memory.Reserve(), os::kSuccess);
     ASSERT_TRUE(memory.Grow().ok());
     const os::Result<FrameIndex> growth = memory.AddGrowthFrame(/*locked=*/true);
@@ -91,7 +93,8 @@ TEST(PoolMemory, WhatCannotBeUnlockedStaysLockedAndItsAddressesStayReserved) {
 
 TEST(PoolMemory, GrowsInStepsThatDoubleUpTo2MiBAndThenStay) {
   CountingLocker locker;
-  PoolMemory memory(os::RealMemory(), locker, 4096, 2500);
+  const auto owned = std::make_unique<PoolMemory>(os::RealMemory(), locker, 4096, 2500);
+  PoolMemory& memory = *owned;
   ASSERT_EQ(memory.Reserve(), os::kSuccess);
   std::vector<uint64_t> added;
   for (;;) {
@@ -110,7 +113,8 @@ TEST(PoolMemory, GrowsInStepsThatDoubleUpTo2MiBAndThenStay) {
 
 TEST(PoolMemory, HalvesAStepThatCannotBeLocked) {
   CountingLocker locker;
-  PoolMemory memory(os::RealMemory(), locker, 4096, 100);
+  const auto owned = std::make_unique<PoolMemory>(os::RealMemory(), locker, 4096, 100);
+  PoolMemory& memory = *owned;
   ASSERT_EQ(memory.Reserve(), os::kSuccess);
   ASSERT_EQ(*memory.Grow(), 16u);
   // Room for five frames and their headers, of a step of 16: 8 are too many, 4 fit, then one.
@@ -132,7 +136,8 @@ TEST(PoolMemory, GivesBackEveryLockAtItsEnd) {
   const uint64_t pinned = PagesPinned(), locked = LockedBytes();
   {
     CountingLocker locker(&PinLocker());
-    PoolMemory memory(os::RealMemory(), locker, 5000, 100);
+    const auto owned = std::make_unique<PoolMemory>(os::RealMemory(), locker, 5000, 100);
+    PoolMemory& memory = *owned;
     ASSERT_EQ(memory.Reserve(), os::kSuccess);
     EXPECT_EQ(LockedBytes(), locked);
     while (*memory.Grow() > 0) {
@@ -151,7 +156,8 @@ TEST(PoolMemory, GivesBackEveryLockAtItsEnd) {
 }
 
 TEST(PoolMemory, IsLockedAndPresentOnceItIsThere) {
-  PoolMemory memory(os::RealMemory(), PinLocker(), 4096, 20);
+  const auto owned = std::make_unique<PoolMemory>(os::RealMemory(), PinLocker(), 4096, 20);
+  PoolMemory& memory = *owned;
   ASSERT_EQ(memory.Reserve(), os::kSuccess);
   ASSERT_TRUE(memory.Grow().ok());
   ASSERT_TRUE(memory.Grow().ok());
@@ -168,7 +174,8 @@ TEST(PoolMemory, IsLockedAndPresentOnceItIsThere) {
 
 TEST(PoolMemory, GrowthFramesComeOneByOneAndGoBack) {
   CountingLocker locker;
-  PoolMemory memory(os::RealMemory(), locker, 4096, 2);
+  const auto owned = std::make_unique<PoolMemory>(os::RealMemory(), locker, 4096, 2);
+  PoolMemory& memory = *owned;
   ASSERT_EQ(memory.Reserve(), os::kSuccess);
   ASSERT_EQ(*memory.Grow(), 2u);
   ASSERT_EQ(*memory.Grow(), 0u);
@@ -196,7 +203,8 @@ TEST(PoolMemory, GrowthFramesComeOneByOneAndGoBack) {
 
 TEST(PoolMemory, AGrowthFrameThatCannotBeLockedChangesNothing) {
   CountingLocker locker;
-  PoolMemory memory(os::RealMemory(), locker, 4096, 1);
+  const auto owned = std::make_unique<PoolMemory>(os::RealMemory(), locker, 4096, 1);
+  PoolMemory& memory = *owned;
   ASSERT_EQ(memory.Reserve(), os::kSuccess);
   ASSERT_EQ(*memory.Grow(), 1u);
   ASSERT_TRUE(memory.AddGrowthFrame(true).ok());
@@ -220,7 +228,8 @@ TEST(PoolMemory, AGrowthFrameThatCannotBeLockedChangesNothing) {
 
 TEST(PoolMemory, KnowsTheAddressesOfItsFramesOnly) {
   CountingLocker locker;
-  PoolMemory memory(os::RealMemory(), locker, 1000, 4);
+  const auto owned = std::make_unique<PoolMemory>(os::RealMemory(), locker, 1000, 4);
+  PoolMemory& memory = *owned;
   ASSERT_EQ(memory.Reserve(), os::kSuccess);
   ASSERT_EQ(*memory.Grow(), 4u);
   const FrameIndex growth = *memory.AddGrowthFrame(true);
@@ -238,7 +247,8 @@ TEST(PoolMemory, KnowsTheAddressesOfItsFramesOnly) {
 
 TEST(PoolMemory, ThereAreNoFramesBeforeItGrows) {
   CountingLocker locker;
-  PoolMemory memory(os::RealMemory(), locker, 4096, 4);
+  const auto owned = std::make_unique<PoolMemory>(os::RealMemory(), locker, 4096, 4);
+  PoolMemory& memory = *owned;
   ASSERT_EQ(memory.Reserve(), os::kSuccess);
   EXPECT_EQ(memory.frames(), 0u);
   EXPECT_EQ(memory.FrameAt(memory.frame(0)), kNoFrame);
@@ -251,7 +261,8 @@ class PoolMemoryPageSize : public testing::TestWithParam<uint32_t> {};
 TEST_P(PoolMemoryPageSize, FramesDoNotOverlap) {
   const uint32_t size = GetParam();
   CountingLocker locker;
-  PoolMemory memory(os::RealMemory(), locker, size, 5);
+  const auto owned = std::make_unique<PoolMemory>(os::RealMemory(), locker, size, 5);
+  PoolMemory& memory = *owned;
   ASSERT_EQ(memory.Reserve(), os::kSuccess);
   uint64_t added = 0;
   while (memory.frames() < 5) {
@@ -285,7 +296,8 @@ INSTANTIATE_TEST_SUITE_P(Odd, PoolMemoryPageSize,
 
 TEST(PoolMemory, AStepIsOneFrameWhereThatIsLargerThan2MiB) {
   CountingLocker locker;
-  PoolMemory memory(os::RealMemory(), locker, 3 * kMiB, 10);
+  const auto owned = std::make_unique<PoolMemory>(os::RealMemory(), locker, 3 * kMiB, 10);
+  PoolMemory& memory = *owned;
   ASSERT_EQ(memory.Reserve(), os::kSuccess);
   EXPECT_EQ(*memory.Grow(), 1u);
   EXPECT_EQ(*memory.Grow(), 1u);
@@ -294,7 +306,8 @@ TEST(PoolMemory, AStepIsOneFrameWhereThatIsLargerThan2MiB) {
 
 TEST(PoolMemory, HasNoMoreOrdinaryFramesThanTheMachineCouldHold) {
   CountingLocker locker;
-  PoolMemory memory(os::RealMemory(), locker, 64 * kKiB, 0xffffffff);
+  const auto owned = std::make_unique<PoolMemory>(os::RealMemory(), locker, 64 * kKiB, 0xffffffff);
+  PoolMemory& memory = *owned;
   ASSERT_EQ(memory.Reserve(), os::kSuccess);
   EXPECT_LE(memory.ordinary_max(), os::PhysicalMemoryBytes() / (64 * kKiB) + 1);
   EXPECT_TRUE(memory.Grow().ok());
@@ -317,7 +330,8 @@ TEST(PoolMemory, MakesDoWithLittleAddressSpaceAndLeavesHalfOfIt) {
     const rlimit limit{bytes, bytes};
     ASSERT_EQ(setrlimit(RLIMIT_AS, &limit), 0);
     CountingLocker locker;
-    PoolMemory memory(os::RealMemory(), locker, 4096, 1'000'000);
+    const auto owned = std::make_unique<PoolMemory>(os::RealMemory(), locker, 4096, 1'000'000);
+    PoolMemory& memory = *owned;
     ASSERT_EQ(memory.Reserve(), os::kSuccess);
     EXPECT_GE(memory.ordinary_max(), room / 16 / 4096);
     EXPECT_TRUE(memory.Grow().ok());
@@ -333,7 +347,8 @@ TEST(PoolMemory, FailsCleanlyWithoutAddressSpace) {
     const rlimit limit{bytes, bytes};
     ASSERT_EQ(setrlimit(RLIMIT_AS, &limit), 0);
     CountingLocker locker;
-    PoolMemory memory(os::RealMemory(), locker, 16 * kMiB, 4);
+    const auto owned = std::make_unique<PoolMemory>(os::RealMemory(), locker, 16 * kMiB, 4);
+    PoolMemory& memory = *owned;
     EXPECT_EQ(memory.Reserve(), os::Errno(ENOMEM));
   });
 }
@@ -342,7 +357,8 @@ TEST(PoolMemory, MemoryThatCannotBeHadIsAnotherErrorThanTheLockLimit) {
   os::testing::FaultPlan plan;
   os::testing::FaultyMemory faulty(os::RealMemory(), plan);
   CountingLocker locker;
-  PoolMemory memory(faulty, locker, 4096, 16);
+  const auto owned = std::make_unique<PoolMemory>(faulty, locker, 4096, 16);
+  PoolMemory& memory = *owned;
   ASSERT_EQ(memory.Reserve(), os::kSuccess);
   plan.Arm(
       {.error = os::Errno(ENOMEM), .forever = true, .kind = os::testing::FaultPlan::Kind::kCommit});

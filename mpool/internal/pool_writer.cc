@@ -67,7 +67,7 @@ bool PoolCore::WriteSome() {
         !h.dirty.load(std::memory_order_acquire)) {
       continue;
     }
-    if (UsageOf(writer_hand_) <= kUsageMax) pages[count++] = {h.page_number, writer_hand_};
+    if (usage_.UsageOf(writer_hand_) <= kUsageMax) pages[count++] = {h.page_number, writer_hand_};
   }
   std::sort(pages.begin(), pages.begin() + static_cast<ptrdiff_t>(count),
             [](const DirtyPage& a, const DirtyPage& b) { return a.page < b.page; });

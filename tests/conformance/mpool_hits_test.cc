@@ -22,7 +22,8 @@ using test_support::TestFile;
 
 constexpr uint32_t kPageSize = 4096;
 constexpr uint32_t kPages = 512;
-constexpr uint64_t kHits = test_support::kThreadSanitizer ? 1'000'000 : 10'000'000;
+constexpr bool kSanitizer = test_support::kThreadSanitizer || test_support::kAddressSanitizer;
+constexpr uint64_t kHits = kSanitizer ? 1'000'000 : 10'000'000;
 
 // Another page each time, in an order that no prefetcher knows.
 uint32_t After(uint32_t page) { return (page * 5 + 3) % kPages; }
@@ -64,7 +65,7 @@ uint64_t Hit(MPOOL* pool, uint64_t times, unsigned flags) {
   return failed;
 }
 
-// ThreadSanitizer's own memory takes faults, and its runtime makes system calls.
+// The sanitizers' own memory takes faults, and their runtimes make system calls.
 #define EXPECT_NOTHING_BUT_HITS(...)                                       \
   do {                                                                     \
     if (test_support::kThreadSanitizer) {                                  \
