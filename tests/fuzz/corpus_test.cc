@@ -1,6 +1,7 @@
 // Runs a fuzzer's function on every file of a directory, which the command line names. There is no
 // libFuzzer in it: any compiler will do.
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -35,7 +36,9 @@ TEST(Corpus, EveryFileRunsWithoutAFinding) {
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
-  // Run by hand without an argument, it takes the place where Bazel has put the only corpus.
-  directory = argc > 1 ? argv[1] : "tests/fuzz/page_locker_corpus";
+  // Run by hand without an argument, it takes the corpus that it has its name from: X_corpus_test.
+  std::string name = std::filesystem::path(argv[0]).filename().string();
+  name.resize(name.size() - std::min(name.size(), std::string("_test").size()));
+  directory = argc > 1 ? argv[1] : "tests/fuzz/" + name;
   return RUN_ALL_TESTS();
 }
