@@ -209,6 +209,7 @@ Pinned PoolCore::BeginLoading(PageNumber page, FrameIndex frame, Access access) 
   frames_.table().Insert(page, frame);
   ++cached_;
   ++io_in_flight_;
+  ++loading_;
   Pinned pinned{.bytes = frames_.frame(frame)};
   if (access == Access::kNone) return pinned;
   if (access != Access::kExclusive) pinned.slot = PinInLine(frame);
@@ -222,6 +223,7 @@ Pinned PoolCore::BeginLoading(PageNumber page, FrameIndex frame, Access access) 
 // The page cannot be had. Its pin, if it has one, has ended.
 void PoolCore::AbandonLoading(FrameIndex frame) {
   --io_in_flight_;
+  --loading_;
   DropPage(frame);
   GiveBack(frame);
   RefreshMirrors();
@@ -232,6 +234,7 @@ void PoolCore::FinishLoading(FrameIndex frame) {
   FrameHeader& h = header(frame);
   h.state = FrameState::kValid;
   --io_in_flight_;
+  --loading_;
   if (!frames_.IsGrowthFrame(frame)) {
     replacer_->Insert(frame);
   } else if (h.pins == 0) {

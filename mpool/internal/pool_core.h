@@ -318,6 +318,7 @@ class PoolCore {
   uint64_t line_pins_ ABSL_GUARDED_BY(latch_) = 0;
   uint64_t frames_with_counted_pins_ ABSL_GUARDED_BY(latch_) = 0;  // ordinary ones
   uint64_t io_in_flight_ ABSL_GUARDED_BY(latch_) = 0;   // frames in kLoading or kWriteback
+  uint64_t loading_ ABSL_GUARDED_BY(latch_) = 0;        // of these, frames in kLoading
   uint64_t frames_taken_ ABSL_GUARDED_BY(latch_) = 0;   // calls of TakeFrame
   uint64_t grow_again_at_ ABSL_GUARDED_BY(latch_) = 0;  // count of these, after growth was refused
   std::thread writer_;

@@ -245,9 +245,10 @@ os::Result<FrameIndex> PoolCore::TakeFrame(Overflows overflows, Deadline deadlin
       if (frame.ok() || overflows == Overflows::kForbidden) return frame;
       if (victim == kNoFrame) victim = FirstIdleGrowthFrame();
       if (victim == kNoFrame) {
-        // A page that is being read or written can be taken when that is done; but in a filter this
-        // thread might wait for itself.
-        if (io_in_flight_ == 0 || PageIo::InFilter()) return frame;
+        // A page that is being read can be taken when that is done, and one that is being written, if
+        // it is not pinned; but in a filter this thread might wait for itself.
+        const bool only_written = loading_ == 0 && AreAllPinned();
+        if (io_in_flight_ == 0 || only_written || PageIo::InFilter()) return frame;
         if (Await(deadline)) continue;
         return Failed(os::Errno(ETIMEDOUT), "all pages are in use, being read or being written");
       }

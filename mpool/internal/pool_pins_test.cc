@@ -252,6 +252,23 @@ TEST_F(PoolPins, APageThatCannotBeWrittenKeepsNoOtherGrowthFrame) {
   Put(pinned);
 }
 
+TEST_F(PoolPins, WhereAllPagesArePinnedAGetDoesNotWaitForTheirWriteBack) {
+  Open(2);
+  Change(0, 200);
+  std::byte* const first = Get(0);
+  std::byte* const second = Get(1);
+  locker_.set_bytes_max(locker_.bytes());
+  bool refused = false;
+  hooks_.write = [&](PageNumber) {
+    InAnotherThread([&] { refused = pool_->Get(2, Access::kPinned).error() == os::Errno(ENOMEM); });
+    return os::kSuccess;
+  };
+  EXPECT_EQ(pool_->Sync(), os::kSuccess);
+  EXPECT_TRUE(refused);
+  Put(first);
+  Put(second);
+}
+
 TEST_F(PoolPins, AGetThatWaitsForAFrameCanTimeOut) {
   Open(1);
   Put(Get(0));
