@@ -10,8 +10,26 @@
 
 #include "os/raw_memory.h"
 
+#if defined(__SANITIZE_THREAD__)
+extern "C" {
+void __tsan_acquire(void* address);
+void __tsan_release(void* address);
+}
+#endif
+
 namespace os {
 namespace {
+
+// liburing maps and unmaps the memory of rings behind ThreadSanitizer's back, which then takes two
+// rings that lie at one address, one after the other, for one. The kernel has kept them apart.
+#if defined(__SANITIZE_THREAD__)
+char ring_memory;
+void NoteThatMemoryComes() { __tsan_acquire(&ring_memory); }
+void NoteThatMemoryGoes() { __tsan_release(&ring_memory); }
+#else
+void NoteThatMemoryComes() {}
+void NoteThatMemoryGoes() {}
+#endif
 
 // Newer than the headers of some systems: completions wait until the thread enters the kernel,
 // which it does anyway, instead of interrupting it. Linux 5.19.
@@ -76,7 +94,9 @@ class RealRing final : public Ring {
 RealRing::~RealRing() {
   // In a child the ring's memory is not mapped, others may be at its addresses, and its descriptor
   // may have been closed and its number used again: nothing of it is touched. Exec closes it.
-  if (open_ && mark_.IsOurs()) io_uring_queue_exit(&ring_);
+  if (!open_ || !mark_.IsOurs()) return;
+  NoteThatMemoryGoes();
+  io_uring_queue_exit(&ring_);
 }
 
 Errno RealRing::Open() {
@@ -85,6 +105,7 @@ Errno RealRing::Open() {
   int code = io_uring_queue_init(depth_, &ring_, kCooperative);
   if (code == -EINVAL) code = io_uring_queue_init(depth_, &ring_, 0);
   if (code < 0) return Errno(-code);
+  NoteThatMemoryComes();
   open_ = true;
   return Errno(-io_uring_ring_dontfork(&ring_));
 }
