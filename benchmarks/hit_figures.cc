@@ -20,6 +20,7 @@ struct Subject {
 };
 
 constexpr Subject kPool = {"pool", "hit, C++", PoolHits, 1.45, 1.08};
+constexpr Subject kTries = {"try", "hit, C++, TryGet", PoolTries, 1.45, 1.08};
 constexpr Subject kLibrary = {"library", "hit, C, libmpool.so", LibraryHits, 1.75, 1.08};
 constexpr Subject kBerkeleyDb = {"berkeley_db", "hit, Berkeley DB 5.3", BerkeleyDbHits, 0, 0};
 
@@ -100,7 +101,7 @@ Figure GrowthFigure(const Subject& subject, Keys keys, const PoolScale& scale) {
 std::vector<Figure> HitFigures(const PoolScale& scale) {
   std::vector<Figure> figures;
   for (const Keys keys : {Keys::kIndependent, Keys::kDependent}) {
-    for (const Subject& subject : {kPool, kLibrary, kBerkeleyDb}) {
+    for (const Subject& subject : {kPool, kTries, kLibrary, kBerkeleyDb}) {
       for (const uint64_t pages : {scale.small_pages, scale.middle_pages, scale.large_pages}) {
         figures.push_back(HitFigure(subject, pages, keys, scale));
       }

@@ -24,4 +24,15 @@ std::vector<Operation> PoolHits(const PageFile& file, Keys keys, size_t threads)
                        [pool](uint32_t page) { return ReadPage(*pool, page); });
 }
 
+std::vector<Operation> PoolTries(const PageFile& file, Keys keys, size_t threads) {
+  const Pool pool = FilledPool(file);
+  (void)ReadPage(*pool, 0);  // this thread's first call need not be a hit
+  return ReadByThreads(keys, file.pages(), threads, [pool](uint32_t page) {
+    const mpool::PagePin pin = pool->TryGet(page);
+    if (pin.bytes().empty()) [[unlikely]]
+      Fail("mpool", "TryGet has found no page");
+    return FirstWord(pin.bytes().data());
+  });
+}
+
 }  // namespace benchmarks

@@ -21,6 +21,8 @@ using MakeHits = std::vector<Operation>(const PageFile& file, Keys keys, size_t 
 MakeHits FloorHits;
 // mpool::PagePool: Get, and the end of the pin.
 MakeHits PoolHits;
+// The same by TryGet.
+MakeHits PoolTries;
 // mpool_get and mpool_put of libmpool.so, as a program calls them that is linked with it.
 MakeHits LibraryHits;
 // Berkeley DB 5.3, a private environment that is safe for threads: DB_MPOOLFILE's get and put.

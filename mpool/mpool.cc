@@ -145,9 +145,12 @@ void* mpool_new(MPOOL* mp, pgno_t* pgnoaddr, unsigned int flags) {
 
 // A hit first, and nothing is called but at the end: see PoolCore::TryHit.
 void* mpool_get(MPOOL* mp, pgno_t pgno, unsigned int flags) {
+  if (mp == nullptr || flags != 0) [[unlikely]]
+    return GetSlowly(mp, pgno, flags, nullptr);
   Pinned hit;
-  if (mp != nullptr && flags == 0 && PoolCore::Beside(mp)->TryHit(pgno, hit)) return hit.bytes;
-  return GetSlowly(mp, pgno, flags, hit.slot);
+  if (PoolCore::Beside(mp)->TryHit(pgno, hit)) [[likely]]
+    return hit.bytes;
+  return GetSlowly(mp, pgno, 0, hit.slot);
 }
 
 int mpool_put(MPOOL* mp, void* pgaddr, unsigned int flags) {

@@ -42,6 +42,37 @@ internal::PoolHit internal::TryHit(PoolCore& pool, uint32_t page) {
                                    : PoolHit{nullptr, pinned.slot};
 }
 
+namespace {
+
+// A hit that failed may have been seen for a moment. And the thread may only have used another pool
+// last.
+[[gnu::noinline]] internal::PoolHit TryGetAgain(PoolCore& pool, uint32_t page,
+                                                internal::PinSlot* slot) {
+  if (slot != nullptr) {
+    if (pool.EndPin(*slot)) pool.WakeWriters();
+    return {nullptr, nullptr};
+  }
+  internal::Pinned pinned;
+  if (pool.FindLine() && pool.TryHit(page, pinned)) return {pinned.bytes, pinned.slot};
+  if (pinned.slot != nullptr && pool.EndPin(*pinned.slot)) pool.WakeWriters();
+  return {nullptr, nullptr};
+}
+
+}  // namespace
+
+internal::PoolHit internal::TryGet(PoolCore& pool, uint32_t page) {
+  Pinned pinned;
+  if (!pool.TryHit(page, pinned)) return TryGetAgain(pool, page, pinned.slot);
+  return {pinned.bytes, pinned.slot};
+}
+
+void internal::EndPin(PoolCore& pool, void* slot, std::byte* data, bool exclusive, bool dirty) {
+  // In a forked child the pool's memory is wiped: there is no pin.
+  if (!pool.InOwningProcess()) return;
+  pool.Release({data, static_cast<PinSlot*>(slot)},
+               exclusive ? Access::kExclusive : Access::kShared, dirty);
+}
+
 // In a forked child there is no pin, and the slot is in memory that was wiped, as the pool is: to store
 // 0 there changes nothing.
 void internal::EndHit(PoolCore& pool, void* slot) {
@@ -69,7 +100,7 @@ PagePin& PagePin::operator=(PagePin&& other) noexcept {
   if (this == &other) return *this;
   Release();
   pool_ = other.pool_;
-  slot_ = other.slot_;
+  slot_ = std::exchange(other.slot_, nullptr);
   data_ = std::exchange(other.data_, nullptr);
   size_ = std::exchange(other.size_, 0);
   page_number_ = other.page_number_;
@@ -82,16 +113,10 @@ void PagePin::Release() {
   if (mode_ == Mode::kNone) return;
   End();
   mode_ = Mode::kNone;
+  slot_ = nullptr;
   data_ = nullptr;
   size_ = 0;
   dirty_ = false;
-}
-
-void PagePin::EndSlowly() {
-  // In a forked child the pool's memory is wiped: there is no pin.
-  if (!pool_->InOwningProcess()) return;
-  const Access access = mode_ == Mode::kShared ? Access::kShared : Access::kExclusive;
-  pool_->Release({data_, static_cast<internal::PinSlot*>(slot_)}, access, dirty_);
 }
 
 absl::StatusOr<std::unique_ptr<PagePool>> PagePool::Open(int fd, const Options& options) {
@@ -202,6 +227,7 @@ absl::Status PagePool::Delete(PagePin& pin) {
     return absl::FailedPreconditionError(internal::ErrorText());
   }
   pin.mode_ = PagePin::Mode::kNone;
+  pin.slot_ = nullptr;
   pin.data_ = nullptr;
   pin.size_ = 0;
   return absl::OkStatus();

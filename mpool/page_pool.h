@@ -38,8 +38,10 @@ struct PoolHit {
   std::byte* bytes;  // null: no hit
   void* slot;
 };
-PoolHit TryHit(PoolCore& pool, uint32_t page);
+PoolHit TryHit(PoolCore& pool, uint32_t page);  // no hit: the slot is to be given back
+PoolHit TryGet(PoolCore& pool, uint32_t page);  // gives it back itself
 void EndHit(PoolCore& pool, void* slot);
+void EndPin(PoolCore& pool, void* slot, std::byte* data, bool exclusive, bool dirty);
 
 }  // namespace internal
 
@@ -85,13 +87,15 @@ class PagePin {
  private:
   friend class PagePool;
   enum class Mode : uint8_t { kNone, kShared, kExclusive };
-  // Unpins. What the object says is out of date afterwards.
+  // Unpins. What the object says is out of date afterwards. Hands over what it says and not itself, so
+  // that an object in a function need not be in memory.
   void End() {
-    if (mode_ == Mode::kNone) return;
-    if (slot_ != nullptr && !dirty_) return internal::EndHit(*pool_, slot_);
-    EndSlowly();
+    if (slot_ != nullptr && !dirty_) {
+      internal::EndHit(*pool_, slot_);
+    } else if (mode_ != Mode::kNone) {
+      internal::EndPin(*pool_, slot_, data_, mode_ == Mode::kExclusive, dirty_);
+    }
   }
-  void EndSlowly();
 
   internal::PoolCore* pool_ = nullptr;
   void* slot_ = nullptr;  // where the pool remembers the pin; null: in the page's frame
@@ -141,6 +145,16 @@ class PagePool {
     if (hit.bytes == nullptr) return GetSlowly(page, hit.slot);
     return absl::StatusOr<PagePin>(absl::in_place, PagePin::Key(), core_, hit.slot, hit.bytes,
                                    page_size_, page, /*exclusive=*/false);
+  }
+  // Pins a page for reading if that is possible at once: it is in the pool, and nobody has it for
+  // writing, or had it a moment ago. Else the pin holds nothing. Never waits, takes no latch and does
+  // not enter the kernel. A thread's first call on a pool, and a page that was not got for a long time,
+  // may come back empty although the page is there. A miss by TryGet is in no statistic.
+  PagePin TryGet(PageNumber page) {
+    const internal::PoolHit hit = internal::TryGet(*core_, page);
+    if (hit.bytes == nullptr) return PagePin();
+    return PagePin(PagePin::Key(), core_, hit.slot, hit.bytes, page_size_, page,
+                   /*exclusive=*/false);
   }
   // Pins a page for writing; waits while any PagePin has it, and while the pool is writing it. A
   // thread that holds the page already would wait for itself. Takes the pool's latch; where other

@@ -252,6 +252,38 @@ TEST(PagePool, EndsAfterItsBackgroundWriter) {
   pool.reset();
 }
 
+TEST(PagePool, TryGetGivesWhatIsThereAndElseNothing) {
+  const TestFile file(4, kPageSize);
+  const std::unique_ptr<PagePool> pool = OpenPool(file);
+  EXPECT_TRUE(pool->TryGet(1).bytes().empty());  // not in the pool
+  EXPECT_TRUE(pool->TryGet(99).bytes().empty());
+  EXPECT_EQ(pool->stats()->gets, 0u);
+  ASSERT_TRUE(pool->Get(1).ok());
+  {
+    const PagePin pin = pool->TryGet(1);
+    EXPECT_EQ(TextOf(pin), Filled("1.", kPageSize));
+    EXPECT_EQ(pin.page_number(), 1u);
+    EXPECT_EQ(pool->stats()->pins, 1u);
+  }
+  EXPECT_EQ(pool->stats()->pins, 0u);
+  EXPECT_EQ(pool->stats()->hits, 1u);
+  {
+    const auto writer = pool->GetForWrite(1);
+    ASSERT_TRUE(writer.ok());
+    EXPECT_TRUE(pool->TryGet(1).bytes().empty());
+  }
+  // Another pool in between: the thread finds its line again.
+  const std::unique_ptr<PagePool> other = OpenPool(file);
+  ASSERT_TRUE(other->Get(2).ok());
+  EXPECT_FALSE(pool->TryGet(1).bytes().empty());
+  EXPECT_FALSE(other->TryGet(2).bytes().empty());
+  std::thread([&] {
+    EXPECT_TRUE(pool->TryGet(1).bytes().empty());  // this thread's first call
+    ASSERT_TRUE(pool->Get(1).ok());
+    EXPECT_FALSE(pool->TryGet(1).bytes().empty());
+  }).join();
+}
+
 TEST(PagePool, TimeoutsEndTheWaitForOtherUsersOfAPage) {
   const TestFile file(4, kPageSize);
   const std::unique_ptr<PagePool> pool = OpenPool(file);

@@ -68,7 +68,12 @@ struct alignas(128) PinLine {
   PinSlot* Find(FrameIndex frame) { return FindWord(SlotWord(frame)); }
   // For the owner.
   static void Count(std::atomic<uint64_t>& counter) {
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+    // The same in one instruction, which compilers do not make of it.
+    asm("addq $1, %0" : "+m"(reinterpret_cast<uint64_t&>(counter)) : : "cc");
+#else
     counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+#endif
   }
 
  private:

@@ -125,7 +125,7 @@ os::Result<Pinned> PoolCore::GetLatched(PageNumber page, Access access, Deadline
                                         PinSlot* retreat) {
   // A thread that uses several pools in turn: the line is known, but was not the last one.
   const bool may_hit = access == Access::kPinned || access == Access::kShared;
-  if (may_hit && !ThreadLine::IsLast(id_) && ThreadLine::Of(id_) != nullptr) {
+  if (may_hit && FindLine()) {
     Pinned pinned;
     if (TryHit(page, pinned)) return pinned;
     retreat = pinned.slot;

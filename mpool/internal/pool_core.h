@@ -126,6 +126,9 @@ class PoolCore {
   // A hit for kPinned or kShared, without the latch. False: it is none, or not without the latch; then
   // GetLatched tells, which gets pinned.slot as `retreat`.
   bool TryHit(PageNumber page, Pinned& pinned);
+  // Where TryHit has failed: true if the thread has a line here but used another pool last. Then another
+  // TryHit may succeed.
+  bool FindLine() const { return !ThreadLine::IsLast(id_) && ThreadLine::Of(id_) != nullptr; }
   // ETIMEDOUT: another thread was still reading the page, or using it in a way that excludes
   // `access`, when the deadline came. `retreat`: a slot that TryHit has used in vain.
   os::Result<Pinned> GetLatched(PageNumber page, Access access, Deadline deadline,
