@@ -15,6 +15,7 @@
 #include "mpool/internal/error_text.h"
 #include "mpool/internal/open_file.h"
 #include "mpool/internal/pool_core.h"
+#include "mpool/internal/pool_hits.h"
 
 namespace {
 

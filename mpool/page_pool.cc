@@ -10,6 +10,7 @@
 #include "mpool/internal/locker.h"
 #include "mpool/internal/open_file.h"
 #include "mpool/internal/pool_core.h"
+#include "mpool/internal/pool_hits.h"
 
 namespace mpool {
 namespace {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "mpool/internal/error_text.h"
+#include "mpool/internal/pool_hits.h"
 #include "os/process_barrier.h"
 
 namespace mpool::internal {
@@ -119,6 +120,13 @@ void PoolCore::RefreshMirrors() {
   Mirror(handle_->pagesize, config_.page_size);
   Mirror(handle_->curcache, cached_);
   Mirror(handle_->maxcache, config_.pages_max);
+}
+
+os::Result<Pinned> PoolCore::Get(PageNumber page, Access access, Deadline deadline) {
+  Pinned pinned;
+  const bool may_hit = access == Access::kPinned || access == Access::kShared;
+  if (may_hit && TryHit(page, pinned)) return pinned;
+  return GetLatched(page, access, deadline, pinned.slot);
 }
 
 os::Result<Pinned> PoolCore::GetLatched(PageNumber page, Access access, Deadline deadline,

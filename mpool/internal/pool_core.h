@@ -37,6 +37,7 @@
 #include "mpool/internal/lru_replacer.h"
 #include "mpool/internal/page_io.h"
 #include "mpool/internal/pin_lines.h"
+#include "mpool/internal/pool_config.h"
 #include "mpool/internal/pool_memory.h"
 #include "mpool/internal/s3_fifo_replacer.h"
 #include "mpool/internal/thread_line.h"
@@ -47,24 +48,6 @@
 #include "os/result.h"
 
 namespace mpool::internal {
-
-// A page in the pool, for the list that mpool_stat() prints.
-struct CachedPage {
-  PageNumber number = 0;
-  bool dirty = false;
-  bool pinned = false;
-};
-
-struct PoolConfig {
-  uint32_t page_size = 0;            // bytes; above 0
-  uint64_t pages_max = 1;            // pages to cache
-  bool prelock = false;              // lock memory for all of them at open
-  bool zero_past_end = false;        // MPOOL_EOF_ZERO
-  bool allow_unlocked = false;       // MPOOL_OVERFLOW_UNLOCKED
-  bool least_recently_used = false;  // for comparison: LRU, which takes the latch for each hit
-  bool background_writer = false;    // a thread that writes dirty pages before they have to go
-  bool latched_hits = false;         // as if the kernel had no membarrier(2)
-};
 
 // What hits have counted in the entries of the page table. Under the pool's latch. Not the pool itself:
 // that has no virtual functions, as a forked child looks into one that was wiped.
@@ -81,23 +64,6 @@ class TableUsage final : public UsageCounters {
  private:
   PoolMemory& frames_;
 };
-
-// How a caller uses a page.
-enum class Access {
-  kNone,       // without a pin
-  kPinned,     // pinned; what is done with the bytes is the caller's business (C)
-  kShared,     // pinned for reading, while nobody has it exclusively
-  kExclusive,  // pinned for writing, alone, once the pool is not writing it
-};
-
-// A page as its caller has it.
-struct Pinned {
-  std::byte* bytes = nullptr;
-  PinSlot* slot = nullptr;  // where it is pinned; null: the pin is counted in the frame's header
-};
-
-using Deadline = std::chrono::steady_clock::time_point;
-inline constexpr Deadline kNoDeadline = Deadline::max();
 
 class PoolCore {
  public:
@@ -134,12 +100,7 @@ class PoolCore {
   os::Result<Pinned> GetLatched(PageNumber page, Access access, Deadline deadline,
                                 PinSlot* retreat = nullptr);
   // Both.
-  os::Result<Pinned> Get(PageNumber page, Access access, Deadline deadline = kNoDeadline) {
-    Pinned pinned;
-    const bool may_hit = access == Access::kPinned || access == Access::kShared;
-    if (may_hit && TryHit(page, pinned)) return pinned;
-    return GetLatched(page, access, deadline, pinned.slot);
-  }
+  os::Result<Pinned> Get(PageNumber page, Access access, Deadline deadline = kNoDeadline);
   // `requested` null: the next number. The number is stored in *made.
   os::Result<Pinned> New(const PageNumber* requested, Access access, PageNumber* made);
   // Ends a pin with Access::kPinned, of which only the address is known.
@@ -333,91 +294,6 @@ class PoolCore {
   os::Errno sync_error_ ABSL_GUARDED_BY(latch_);          // of the last that failed
   struct mpool_stat stats_ ABSL_GUARDED_BY(latch_) = {};  // what lines and headers do not count
 };
-
-// The handle, the pool and the first threads' lines, side by side in memory that fork wipes: less
-// than a page, as a small limit has to do for the frames as well.
-struct PoolHome {
-  MPOOL handle;
-  alignas(PoolCore) std::byte pool[sizeof(PoolCore)];
-  std::array<PinLine, 8> lines;
-};
-static_assert(sizeof(PoolHome) <= 4096);
-
-inline PoolCore* PoolCore::Beside(MPOOL* handle) {
-  return reinterpret_cast<PoolCore*>(reinterpret_cast<std::byte*>(handle) +
-                                     offsetof(PoolHome, pool));
-}
-
-// --- The hit path, inline for the sake of its callers --------------------------------------------
-//
-// Every instruction counts, and every store twice: the fewer there are, the more hits are under way in
-// the CPU at once, whose cache misses it waits for together. So nothing is called here that is not
-// called at the very end.
-
-[[gnu::always_inline]] inline bool PoolCore::TryHit(PageNumber page, Pinned& pinned) {
-  if (!ThreadLine::IsLast(id_)) [[unlikely]]
-    return false;
-  PinLine* const line = ThreadLine::Last();
-  const uint64_t table = frames_.shared_table();
-  const PageTable::Entry* entry = PageTable::Unpack(table).Home(page);
-  uint64_t word = entry->load(std::memory_order_acquire);
-  while (static_cast<PageNumber>(word) != page) [[unlikely]] {
-      if (word == 0) return false;
-      uint64_t same = table;
-      asm("" : "+r"(same));  // or the compiler works out the table's mask for every hit
-      entry = PageTable::Unpack(same).After(entry);
-      word = entry->load(std::memory_order_acquire);
-    }
-  uint32_t slot_word = static_cast<uint32_t>(word >> 32);
-  if (!IsUsedMost(slot_word)) [[unlikely]] {
-    if (!PageTable::IsOpen(word)) return false;
-    PageTable::Found{const_cast<PageTable::Entry*>(entry), word}.Use();
-    word |= PageTable::kUsageBits;
-    slot_word |= kSlotTag;
-  }
-  PinSlot* slot = &line->slots[0];
-  if (slot->load(std::memory_order_acquire) != 0) [[unlikely]] {
-    slot = line->FindFree();
-    if (slot == nullptr) return false;
-  }
-  pinned.slot = slot;
-  slot->store(slot_word, kSlotStore);
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  const uint64_t again = entry->load(kLoadAfterSlotStore);
-  if (again != word && !PageTable::IsSame(again, word)) [[unlikely]]
-    return false;
-  PinLine::Count(line->hits);
-  pinned.bytes = frames_.FrameOfSlot(slot_word);
-  return true;
-}
-
-[[gnu::always_inline]] inline bool PoolCore::EndPin(PinSlot& slot) {
-  slot.store(0, kSlotStore);
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  return waiting_writers_.load(kLoadAfterSlotStore) != 0;
-}
-
-// The page was changed before the mark is set, and the mark is set before the pin ends. It is stored
-// even where it is set already: whoever takes it away to write the page would otherwise miss a change
-// that this CPU has not let out yet.
-[[gnu::always_inline]] inline PoolCore::PutResult PoolCore::TryPut(const void* address,
-                                                                   bool dirty) {
-  if (!ThreadLine::IsLast(id_)) [[unlikely]]
-    return PutResult::kNotHere;
-  PinLine* const line = ThreadLine::Last();
-  // To compare addresses is less work than to find out which frame this one is of.
-  PinSlot* slot = &line->slots[0];
-  uint32_t word = slot->load(std::memory_order_relaxed);
-  if (word == 0 || frames_.FrameOfSlot(word) != address) [[unlikely]] {
-    const FrameIndex frame = frames_.FrameNear(address);
-    slot = frame == kNoFrame ? nullptr : line->Find(frame);
-    if (slot == nullptr) return PutResult::kNotHere;
-    word = SlotWord(frame);
-  }
-  if (dirty) header(FrameInSlot(word)).dirty.store(true, std::memory_order_release);
-  line->last_put.store(word, std::memory_order_relaxed);
-  return EndPin(*slot) ? PutResult::kWake : PutResult::kDone;
-}
 
 }  // namespace mpool::internal
 

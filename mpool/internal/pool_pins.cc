@@ -9,6 +9,7 @@
 
 #include "mpool/internal/error_text.h"
 #include "mpool/internal/pool_core.h"
+#include "mpool/internal/pool_hits.h"
 #include "os/process_barrier.h"
 #include "os/thread_id.h"
 

@@ -18,6 +18,7 @@
 
 #include "gtest/gtest.h"
 #include "mpool/internal/pool_core.h"
+#include "mpool/internal/pool_hits.h"
 #include "os/fake_file.h"
 #include "tests/support/seed.h"
 
