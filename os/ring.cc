@@ -9,8 +9,9 @@
 #include <utility>
 
 #include "os/raw_memory.h"
+#include "os/thread_sanitizer.h"
 
-#if defined(__SANITIZE_THREAD__)
+#if OS_THREAD_SANITIZER
 extern "C" {
 void __tsan_acquire(void* address);
 void __tsan_release(void* address);
@@ -22,7 +23,7 @@ namespace {
 
 // liburing maps and unmaps the memory of rings behind ThreadSanitizer's back, which then takes two
 // rings that lie at one address, one after the other, for one. The kernel has kept them apart.
-#if defined(__SANITIZE_THREAD__)
+#if OS_THREAD_SANITIZER
 char ring_memory;
 void NoteThatMemoryComes() { __tsan_acquire(&ring_memory); }
 void NoteThatMemoryGoes() { __tsan_release(&ring_memory); }

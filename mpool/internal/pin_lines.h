@@ -30,15 +30,12 @@
 
 #include "mpool/internal/frame.h"
 #include "os/thread_id.h"
+#include "os/thread_sanitizer.h"
 
 namespace mpool::internal {
 
 // ThreadSanitizer knows no process barrier: for it both sides use fences of the language.
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool kFullFences = true;
-#else
-inline constexpr bool kFullFences = false;
-#endif
+inline constexpr bool kFullFences = OS_THREAD_SANITIZER != 0;
 inline constexpr std::memory_order kSlotStore =
     kFullFences ? std::memory_order_seq_cst : std::memory_order_release;
 inline constexpr std::memory_order kLoadAfterSlotStore =
@@ -68,7 +65,7 @@ struct alignas(128) PinLine {
   PinSlot* Find(FrameIndex frame) { return FindWord(SlotWord(frame)); }
   // For the owner.
   static void Count(std::atomic<uint64_t>& counter) {
-#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+#if defined(__x86_64__) && !OS_THREAD_SANITIZER
     // The same in one instruction, which compilers do not make of it.
     asm("addq $1, %0" : "+m"(reinterpret_cast<uint64_t&>(counter)) : : "cc");
 #else
