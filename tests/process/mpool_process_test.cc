@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
@@ -185,6 +186,8 @@ TEST(MpoolForkFaults, AfterAForkHitsOfTheParentTakeNoCopyOnWriteFaults) {
     _exit(0);
   }
   (void)ChangePages(pool.get(), 0, 20'000, 1);  // page 0 alone: the stack's own copy-on-write
+  // And that of the page where the kernel notes this thread's CPU (rseq(2)), after each switch.
+  std::this_thread::sleep_for(std::chrono::milliseconds(1));
   const os::FaultCount faults = ChangePages(pool.get(), 1, 255, 256);
   close(ends[0]);
   close(ends[1]);
