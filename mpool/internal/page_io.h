@@ -70,9 +70,10 @@ class PageIo {
   // then before the filter has.
   static bool InFilter();
 
-  // The most pages in a run, and in all runs of one WriteMany.
+  // The most pages in a run, and in all runs of one WriteMany. What is kept of each is on the stack of
+  // the thread that has to write, some 100 bytes.
   static constexpr size_t kPagesPerWrite = 256;
-  static constexpr size_t kPagesPerWriteMany = 512;
+  static constexpr size_t kPagesPerWriteMany = 256;
   size_t pages_per_write() const;
 
  private:

@@ -214,7 +214,7 @@ class PoolCore {
   FrameIndex LastPutOfThisThread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
 
   // pool_write.cc: write-back
-  static constexpr size_t kPagesPerBatch = 512;
+  static constexpr size_t kPagesPerBatch = PageIo::kPagesPerWriteMany;
   struct Run {
     std::span<const FrameIndex> frames;
     os::Errno error;

@@ -111,21 +111,26 @@ os::Errno PoolCore::CollectDirty(std::unique_ptr<DirtyPage[]>& pages, size_t& co
     return h.state == FrameState::kWriteback ||
            (h.holds_page() && h.dirty.load(std::memory_order_acquire));
   };
-  count = 0;
-  frames_.ForEachFrame([&](FrameIndex frame) {
-    if (concerned(header(frame))) ++count;
-  });
-  const size_t counted = count;  // hits go on, and more may become dirty: those are a later sync's
-  pages.reset(new (std::nothrow) DirtyPage[count]);
-  if (pages == nullptr) {
-    return Failed(os::Errno(ENOMEM), "no memory for the list of %zu dirty pages", count);
-  }
-  count = 0;
-  frames_.ForEachFrame([&](FrameIndex frame) {
-    if (count < counted && concerned(header(frame))) {
-      pages[count++] = {header(frame).page_number, frame};
+  // Hits go on and mark pages meanwhile. None of those that were dirty when this began may be left out
+  // for one of those, so a list that has become too short is made again.
+  size_t room = 0;
+  do {
+    count = 0;
+    frames_.ForEachFrame([&](FrameIndex frame) {
+      if (concerned(header(frame))) ++count;
+    });
+    room = count + count / 8 + 64;
+    pages.reset(new (std::nothrow) DirtyPage[room]);
+    if (pages == nullptr) {
+      return Failed(os::Errno(ENOMEM), "no memory for the list of %zu dirty pages", count);
     }
-  });
+    count = 0;
+    frames_.ForEachFrame([&](FrameIndex frame) {
+      if (!concerned(header(frame))) return;
+      if (count < room) pages[count] = {header(frame).page_number, frame};
+      ++count;
+    });
+  } while (count > room);
   std::sort(pages.get(), pages.get() + count,
             [](const DirtyPage& a, const DirtyPage& b) { return a.page < b.page; });
   return os::kSuccess;
@@ -164,7 +169,8 @@ PoolCore::WriteResult PoolCore::WriteInBatches(std::span<const DirtyPage> pages,
   std::array<FrameIndex, kPagesPerBatch> frames;
   std::array<Run, kPagesPerBatch> runs;
   WriteResult first_failure;
-  while (!pages.empty() && !writer_stops_) {
+  const bool for_writer = latched == Latched::kNot;
+  while (!pages.empty() && !(for_writer && writer_stops_)) {
     size_t used = 0, count = 0;
     while (!pages.empty() && used < pages_max) {
       const std::span<FrameIndex> left =

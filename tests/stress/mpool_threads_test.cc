@@ -277,6 +277,32 @@ TEST_F(MpoolThreads, SyncsAtOnceAreBothComplete) {
   ExpectNothingLost();
 }
 
+// What was put dirty before a sync begins is durable when it returns, whatever becomes dirty meanwhile.
+TEST_F(MpoolThreads, ASyncLeavesOutNothingForWhatBecomesDirtyMeanwhile) {
+  Open(kPages);
+  for (PageNumber page = 0; page < kPages; ++page) Read(page, 0);
+  std::atomic<bool> done = false;
+  std::thread other([&] {  // marks pages of low frames, without the latch
+    std::mt19937_64 random(1);
+    while (!done) {
+      const os::Result<Pinned> page =
+          pool_->Get(static_cast<PageNumber>(random() % (kPages - 1)), Access::kPinned);
+      ASSERT_TRUE(page.ok());
+      EXPECT_EQ(pool_->Put(page->bytes, /*dirty=*/true), os::kSuccess);
+    }
+  });
+  const PageNumber last = kPages - 1;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  while (std::chrono::steady_clock::now() < deadline && !HasFailure()) {
+    Change(last);
+    ASSERT_EQ(pool_->Sync(), os::kSuccess);
+    const std::vector<std::byte> synced = file_.synced();
+    EXPECT_EQ(VersionIn(synced.data() + size_t{last} * kPageSize, last), versions_[last].load());
+  }
+  done = true;
+  other.join();
+}
+
 // More threads than frames that can be locked: each call ends, with a page or with ENOMEM.
 TEST_F(MpoolThreads, AtTheLockLimitNobodyWaitsForEver) {
   locker_.set_bytes_max(4 * 4096);
