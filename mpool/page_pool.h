@@ -1,8 +1,8 @@
 // PagePool: mpool(3) for C++, with pins that end by themselves and errors that explain themselves.
 //
 // A page pool over a seekable file. Its frames and bookkeeping are locked in memory (pinlock), so a
-// page that is in the pool is resident, and getting it neither faults nor enters the kernel. The
-// lock limit (RLIMIT_MEMLOCK) bounds the pool: where no more can be locked, it stops growing and
+// page that is in the pool is resident, and getting it neither faults nor enters the kernel, but to
+// wait for a thread that has the page for writing, or to wake one that waits to have it. The lock limit (RLIMIT_MEMLOCK) bounds the pool: where no more can be locked, it stops growing and
 // evicts. See mpool(3) for what each operation does; this interface differs in that Get shares a
 // page with other readers and GetForWrite excludes them.
 //
@@ -147,8 +147,9 @@ class PagePool {
                                    page_size_, page, /*exclusive=*/false);
   }
   // Pins a page for reading if that is possible at once: it is in the pool, and nobody has it for
-  // writing, or had it a moment ago. Else the pin holds nothing. Never waits, takes no latch and does
-  // not enter the kernel. A thread's first call on a pool, and a page that was not got for a long time,
+  // writing, or had it a moment ago. Else the pin holds nothing. Waits for no page and no I/O; takes no
+  // latch and does not enter the kernel, but to wake a thread that waits to write the page. So does the
+  // end of a pin. A thread's first call on a pool, and a page that was not got for a long time,
   // may come back empty although the page is there. A miss by TryGet is in no statistic.
   PagePin TryGet(PageNumber page) {
     const internal::PoolHit hit = internal::TryGet(*core_, page);
