@@ -135,6 +135,7 @@ TEST(MpinInACgroup, PagesThatAreResidentNeedNoRoom) {
 
 // Memory that was only read shows the zero page everywhere, and the lock makes a page of each.
 TEST(MpinInACgroup, PagesThatWereOnlyReadNeedRoom) {
+  if (!test_support::HasZeroPage()) GTEST_SKIP() << "what is read has pages of its own here";
   InCgroup([](const MemoryCgroup&) {
     const TestMapping mapping(PagesOf(96 * kMiB));
     ASSERT_EQ(madvise(mapping.page(0), 96 * kMiB, MADV_NOHUGEPAGE), 0);

@@ -104,4 +104,23 @@ bool AllResident(os::PageRange range) {
   return present.ok() && *present == range.count();
 }
 
+// By the kernel's count of anonymous memory, which the zero page is not.
+bool HasZeroPage() {
+  const TestMapping mapping(1);
+  (void)*static_cast<const volatile std::byte*>(mapping.page(0));
+  bool here = false;
+  uint64_t kib = 0;
+  ForEachLine("/proc/self/smaps", [&](const char* line) {
+    uintptr_t begin = 0, end = 0;
+    uint64_t value = 0;
+    if (std::sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &begin, &end) == 2) {
+      const uintptr_t page = reinterpret_cast<uintptr_t>(mapping.page(0));
+      here = begin <= page && page < end;
+    } else if (here && std::sscanf(line, "Anonymous: %" SCNu64, &value) == 1) {
+      kib = value;
+    }
+  });
+  return kib == 0;
+}
+
 }  // namespace test_support

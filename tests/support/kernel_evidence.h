@@ -42,6 +42,10 @@ uint64_t ResidentBytes();
 // Whether every page of the range is in the page tables now.
 bool AllResident(os::PageRange range);
 
+// Whether anonymous memory that is only read is the one zero page of the machine. Some virtual
+// machines have none: each page is of its own from the first read on.
+bool HasZeroPage();
+
 }  // namespace test_support
 
 #endif  // TESTS_SUPPORT_KERNEL_EVIDENCE_H_
