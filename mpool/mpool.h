@@ -81,6 +81,7 @@ struct mpool_stat {
   uint64_t frames_overflow; /* of these, beyond maxcache because all others were pinned */
   uint64_t recoveries;      /* of shared pools: times that a dead process was cleaned up after */
   uint64_t suspects;        /* of shared pools: pages that a dead process had pinned for writing */
+  uint64_t hugetlb_bytes;   /* bytes of frames and page table in huge pages of hugetlbfs */
 };
 
 /*

@@ -130,6 +130,7 @@ absl::StatusOr<std::unique_ptr<PagePool>> PagePool::Open(int fd, const Options& 
   config.page_size = options.page_size;
   config.pages_max = std::max<uint32_t>(options.pages_max, 1);
   config.prelock = options.prelock;
+  config.hugetlb = options.hugetlb;
   config.zero_past_end = options.zero_past_end;
   config.allow_unlocked = options.allow_unlocked;
   config.background_writer = options.background_writer;

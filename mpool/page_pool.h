@@ -49,9 +49,14 @@ void EndPin(PoolCore& pool, void* slot, std::byte* data, bool exclusive, bool di
 using PageNumber = uint32_t;
 
 struct Options {
-  uint32_t page_size = 4096;   // bytes; any number from 1 on
-  uint32_t pages_max = 1024;   // pages to cache (maxcache); 0 is 1
-  bool prelock = false;        // lock memory for all of pages_max at open, or fail
+  uint32_t page_size = 4096;  // bytes; any number from 1 on
+  uint32_t pages_max = 1024;  // pages to cache (maxcache); 0 is 1
+  bool prelock = false;       // lock memory for all of pages_max at open, or fail
+  // Take memory from the huge pages of 2 MiB that the machine has set aside (vm.nr_hugepages), as
+  // long as any are left; then from the rest, of which the kernel makes huge pages where it can.
+  // Reserved ones do not count against the lock limit, but for the 2 MiB that are being taken. For
+  // page sizes that divide 2 MiB, or from there on; mpool_stat::hugetlb_bytes tells what was had.
+  bool hugetlb = false;
   bool zero_past_end = false;  // a page past the end reads as zeros instead of being an error
   bool allow_unlocked =
       false;  // when all pages are pinned and no more can be locked, go on unlocked

@@ -40,6 +40,17 @@ Result<PageRange> FakeMemory::Map(PageCount count, Access access, Fork fork, Pag
   }
 }
 
+Errno FakeMemory::CommitHugePages(PageRange pages) {
+  const uint64_t unit = kHugePageBytes / page_size_;
+  if (pages.empty()) return kSuccess;
+  if (pages.begin().value() % unit != 0 || pages.count().value() % unit != 0) return Errno(EINVAL);
+  return Errno(ENOMEM);
+}
+
+Errno FakeMemory::DecommitHugePages(PageRange pages) {
+  return pages.empty() ? kSuccess : Errno(EINVAL);  // there can be none
+}
+
 Errno FakeMemory::Commit(PageRange pages) {
   LatchHolder holder(latch_);
   return space_.Change(pages, [](FakeAddressSpace::Page& page) {

@@ -29,7 +29,7 @@ namespace os::testing {
 //  * Unlock, Commit, Decommit: the part before a hole or a forbidden split is done. Unmap: nothing.
 //  * Map: EINVAL for no pages; ENOMEM beyond 2^22 mapped pages, all told.
 //
-// PageOut evicts at once what it may. Costs grow with the number of pages of a range.
+// It has no huge pages set aside. PageOut evicts at once what it may. Costs grow with the number of pages of a range.
 //
 // Thread-safety: every call is safe from every thread. A forked child goes on with a copy, whatever
 // the Fork of a mapping says.
@@ -42,6 +42,8 @@ class FakeMemory final : public Memory {
   Result<PageRange> Map(PageCount count, Access access, Fork fork,
                         PageCount alignment = PageCount(1)) override;
   Errno Commit(PageRange pages) override;
+  Errno CommitHugePages(PageRange pages) override;
+  Errno DecommitHugePages(PageRange pages) override;
   Errno Decommit(PageRange pages) override;
   Errno Unmap(PageRange pages) override;
   Errno Lock(PageRange pages) override;

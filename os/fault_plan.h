@@ -28,6 +28,8 @@ class FaultPlan {
     // Memory
     kMap,
     kCommit,
+    kCommitHugePages,
+    kDecommitHugePages,
     kDecommit,
     kUnmap,
     kLock,

@@ -22,6 +22,16 @@ Errno FaultyMemory::Commit(PageRange pages) {
   return memory().Commit(pages);
 }
 
+Errno FaultyMemory::CommitHugePages(PageRange pages) {
+  if (const Errno error = plan_.Next(Kind::kCommitHugePages); !error.ok()) return error;
+  return memory().CommitHugePages(pages);
+}
+
+Errno FaultyMemory::DecommitHugePages(PageRange pages) {
+  if (const Errno error = plan_.Next(Kind::kDecommitHugePages); !error.ok()) return error;
+  return memory().DecommitHugePages(pages);
+}
+
 Errno FaultyMemory::Decommit(PageRange pages) {
   if (const Errno error = plan_.Next(Kind::kDecommit); !error.ok()) return error;
   return memory().Decommit(pages);

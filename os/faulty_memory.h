@@ -25,6 +25,8 @@ class FaultyMemory final : public ForwardingMemory {
 
   Result<PageRange> Map(PageCount count, Access access, Fork fork, PageCount alignment) override;
   Errno Commit(PageRange pages) override;
+  Errno CommitHugePages(PageRange pages) override;
+  Errno DecommitHugePages(PageRange pages) override;
   Errno Decommit(PageRange pages) override;
   Errno Unmap(PageRange pages) override;
   Errno Lock(PageRange pages) override;

@@ -30,6 +30,8 @@ class FaultyMemoryTest : public ::testing::Test {
         faulty_.Populate(pages_),
         faulty_.AdviseHugePages(pages_, Memory::HugePages::kForbid),
         faulty_.PageOut(pages_),
+        faulty_.CommitHugePages(PageRange(page, page)),
+        faulty_.DecommitHugePages(PageRange(page, page)),
         faulty_.Decommit(pages_),
         faulty_.Unmap(pages_)};
     for (const Errno error : errors) {
@@ -48,16 +50,17 @@ class FaultyMemoryTest : public ::testing::Test {
 TEST_F(FaultyMemoryTest, PassesEveryCallOn) {
   EXPECT_EQ(faulty_.page_size(), fake_.page_size());
   EXPECT_EQ(CallAll(), kSuccess);
-  EXPECT_EQ(plan_.calls(), 14u);
+  EXPECT_EQ(plan_.calls(), 16u);
   EXPECT_EQ(fake_.lock_calls(), 1u);
   EXPECT_EQ(fake_.unlock_calls(), 1u);
 }
 
 TEST_F(FaultyMemoryTest, EveryKindOfCallCanFail) {
   for (const Kind kind :
-       {Kind::kMap, Kind::kCommit, Kind::kDecommit, Kind::kUnmap, Kind::kLock, Kind::kUnlock,
-        Kind::kCheckMapped, Kind::kPopulate, Kind::kAdviseHugePages, Kind::kPageOut,
-        Kind::kCheckLimit, Kind::kCountPresent, Kind::kCountNeeding, Kind::kMappingAt}) {
+       {Kind::kMap, Kind::kCommit, Kind::kCommitHugePages, Kind::kDecommitHugePages,
+        Kind::kDecommit, Kind::kUnmap, Kind::kLock, Kind::kUnlock, Kind::kCheckMapped,
+        Kind::kPopulate, Kind::kAdviseHugePages, Kind::kPageOut, Kind::kCheckLimit,
+        Kind::kCountPresent, Kind::kCountNeeding, Kind::kMappingAt}) {
     fake_.AddMapping(pages_, Memory::Access::kReadWrite);
     plan_.Arm({.error = Errno(EXDEV), .kind = kind});
     const uint64_t before = plan_.calls(kind);

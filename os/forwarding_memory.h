@@ -19,6 +19,8 @@ class ForwardingMemory : public Memory {
     return memory_.Map(count, access, fork, alignment);
   }
   Errno Commit(PageRange pages) override { return memory_.Commit(pages); }
+  Errno CommitHugePages(PageRange pages) override { return memory_.CommitHugePages(pages); }
+  Errno DecommitHugePages(PageRange pages) override { return memory_.DecommitHugePages(pages); }
   Errno Decommit(PageRange pages) override { return memory_.Decommit(pages); }
   Errno Unmap(PageRange pages) override { return memory_.Unmap(pages); }
   Errno Lock(PageRange pages) override { return memory_.Lock(pages); }

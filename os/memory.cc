@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <new>
 
 #include "os/mapped_file.h"
@@ -65,6 +67,42 @@ class KernelMemory final : public Memory {
     if (pages.empty()) return kSuccess;
     return FromCall(
         mprotect(pages.address(page_size()), pages.bytes(page_size()), PROT_READ | PROT_WRITE));
+  }
+
+  Errno CommitHugePages(PageRange pages) override {
+    constexpr int kHugeOf2MiB = MAP_HUGETLB | 21 << MAP_HUGE_SHIFT;  // the size's logarithm
+    static_assert(kHugePageBytes == size_t{1} << 21);
+    if (pages.empty()) return kSuccess;
+    const size_t bytes = pages.bytes(page_size());
+    void* const place = pages.address(page_size());
+    if (bytes % kHugePageBytes != 0 || reinterpret_cast<uintptr_t>(place) % kHugePageBytes != 0) {
+      return Errno(EINVAL);
+    }
+    // Made elsewhere and moved, as mmap(2) with MAP_FIXED may unmap the place and then find no page.
+    void* const address = RawMmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                                  MAP_PRIVATE | MAP_ANONYMOUS | kHugeOf2MiB, -1, 0);
+    if (address == kMmapFailed) return Errno::Last();
+    const PageRange made(PageNumber(reinterpret_cast<uintptr_t>(address) / page_size()),
+                         pages.count());
+    Errno error = Advise(made, MADV_DONTFORK);
+    if (error.ok()) error = PopulateForWriting(made);
+    if (error.ok() &&
+        RawMremap(address, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place) == kMmapFailed) {
+      error = Errno::Last();
+      // The place may be unmapped by now. It must not stay so, for what would come to lie there.
+      if (!CheckMapped(pages).ok() && !ReserveAt(pages, MAP_FIXED_NOREPLACE).ok()) {
+        std::fputs("mremap(2) has unmapped memory that it could not replace\n", stderr);
+        std::abort();
+      }
+    }
+    if (!error.ok()) (void)Unmap(made);
+    return error;
+  }
+
+  Errno DecommitHugePages(PageRange pages) override {
+    if (pages.empty()) return kSuccess;
+    const Errno error = ReserveAt(pages, MAP_FIXED);
+    return error.ok() ? Advise(pages, MADV_DONTFORK) : error;
   }
 
   Errno Decommit(PageRange pages) override {
@@ -191,6 +229,13 @@ class KernelMemory final : public Memory {
   }
 
  private:
+  // Makes addresses inaccessible that are mapped (MAP_FIXED), or that are not (MAP_FIXED_NOREPLACE).
+  Errno ReserveAt(PageRange pages, int how) {
+    void* const mapped = RawMmap(pages.address(page_size()), pages.bytes(page_size()), PROT_NONE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | how, -1, 0);
+    return mapped == kMmapFailed ? Errno::Last() : kSuccess;
+  }
+
   // Calls `visit(mapping, its part of the range)` for each mapping until one fails. ENOMEM: a hole.
   template <typename Visit>
   Errno ForEachPart(PageRange pages, Visit visit) const {

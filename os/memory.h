@@ -59,6 +59,8 @@ struct Mapping {
 
 class Memory {
  public:
+  static constexpr size_t kHugePageBytes = size_t{2} << 20;
+
   enum class Access {
     kNone,       // reserved address space: PROT_NONE, costs no memory
     kReadWrite,  // zero-filled on first touch
@@ -86,6 +88,16 @@ class Memory {
                                 PageCount alignment = PageCount(1)) = 0;
   // Makes part of a mapping with Access::kNone readable and writable. ENOMEM as for Map.
   virtual Errno Commit(PageRange pages) = 0;
+  // Puts huge pages that the machine has set aside (hugetlbfs, vm.nr_hugepages), of kHugePageBytes
+  // each, in the place of pages that Map has given out with Fork::kOmit: zeroed, resident, readable
+  // and writable, not inherited either. The kernel never takes them away, and does not charge them
+  // to the lock limit. What was in the pages is lost. Where it fails all is as it was: ENOMEM, none
+  // are left; EINVAL, `pages` is not whole huge pages, or the kernel has none, or is older than 5.16.
+  // Precondition: nothing is locked there.
+  virtual Errno CommitHugePages(PageRange pages) = 0;
+  // Gives them back and reserves the addresses again (Access::kNone, Fork::kOmit). ENOMEM: too many
+  // mappings.
+  virtual Errno DecommitHugePages(PageRange pages) = 0;
   // Gives the pages' memory back and reserves the addresses again (Access::kNone); locks on them
   // are gone. ENOMEM: a hole, or a mapping could not be split; part of it may be done.
   virtual Errno Decommit(PageRange pages) = 0;

@@ -21,6 +21,8 @@ TEST_P(MemoryContract, EmptyRangesSucceedAndDoNothing) {
     EXPECT_EQ(memory().Lock(empty), kSuccess);
     EXPECT_EQ(memory().Unlock(empty), kSuccess);
     EXPECT_EQ(memory().Commit(empty), kSuccess);
+    EXPECT_EQ(memory().CommitHugePages(empty), kSuccess);
+    EXPECT_EQ(memory().DecommitHugePages(empty), kSuccess);
     EXPECT_EQ(memory().Decommit(empty), kSuccess);
     EXPECT_EQ(memory().Populate(empty), kSuccess);
     EXPECT_EQ(memory().PopulateForWriting(empty), kSuccess);
@@ -196,6 +198,26 @@ TEST_P(MemoryContract, CommitMakesReservedPagesUsable) {
   EXPECT_EQ(Present(pages), 2u);
   EXPECT_EQ(memory().Unmap(pages), kSuccess);
   EXPECT_EQ(memory().Commit(Part(pages, 0, 1)), Errno(ENOMEM));
+}
+
+// Whether the machine has any is not said here: tests/conformance/mpool_hugetlb_test sets some aside.
+TEST_P(MemoryContract, HugePagesComeWholeOrNotAtAll) {
+  const uint64_t huge = Memory::kHugePageBytes / memory().page_size();
+  const Result<PageRange> mapped =
+      memory().Map(PageCount(2 * huge), Access::kNone, Memory::Fork::kOmit, PageCount(huge));
+  ASSERT_TRUE(mapped.ok());
+  EXPECT_EQ(memory().CommitHugePages(Part(*mapped, 0, huge - 1)), Errno(EINVAL));
+  EXPECT_EQ(memory().CommitHugePages(Part(*mapped, 1, huge)), Errno(EINVAL));
+  const PageRange first = Part(*mapped, 0, huge);
+  if (const Errno error = memory().CommitHugePages(first); error.ok()) {
+    EXPECT_TRUE(MappingAt(first.begin()).writable);
+    EXPECT_EQ(memory().DecommitHugePages(first), kSuccess);
+  } else {
+    EXPECT_EQ(error, Errno(ENOMEM));
+  }
+  EXPECT_EQ(memory().CheckMapped(*mapped), kSuccess);
+  EXPECT_FALSE(MappingAt(first.begin()).accessible());
+  EXPECT_EQ(memory().Unmap(*mapped), kSuccess);
 }
 
 TEST_P(MemoryContract, DecommitGivesMemoryAndLocksBack) {

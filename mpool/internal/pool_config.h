@@ -23,6 +23,7 @@ struct PoolConfig {
   uint32_t page_size = 0;            // bytes; above 0
   uint64_t pages_max = 1;            // pages to cache
   bool prelock = false;              // lock memory for all of them at open
+  bool hugetlb = false;              // frames from the machine's reserved huge pages first
   bool zero_past_end = false;        // MPOOL_EOF_ZERO
   bool allow_unlocked = false;       // MPOOL_OVERFLOW_UNLOCKED
   bool least_recently_used = false;  // for comparison: LRU, which takes the latch for each hit

@@ -75,7 +75,7 @@ PoolCore::PoolCore(MPOOL* handle, os::PageRange home, os::Memory& memory, Locker
                    std::unique_ptr<os::File> file, const PoolConfig& config)
     : handle_(handle),
       id_(NextPoolId()),
-      frames_(memory, locker, config.page_size, config.pages_max),
+      frames_(memory, locker, config.page_size, config.pages_max, config.hugetlb),
       home_(home),
       memory_(memory),
       locker_(locker),
@@ -364,6 +364,7 @@ struct mpool_stat PoolCore::Stats() {
   stats.frames = frames_.frames();
   stats.frames_locked = frames_.frames() - frames_.unlocked_frames();
   stats.frames_overflow = frames_.growth_frames();
+  stats.hugetlb_bytes = frames_.hugetlb_bytes();
   return stats;
 }
 

@@ -10,7 +10,7 @@ namespace mpool::internal {
 namespace {
 
 constexpr size_t kFirstStepBytes = size_t{64} << 10;
-constexpr size_t kHugePageBytes = size_t{2} << 20;
+constexpr size_t kHugePageBytes = os::Memory::kHugePageBytes;
 constexpr size_t kStepBytesMax = kHugePageBytes;
 // Every frame is aligned as malloc(3) aligns; page sizes that are multiples of it are not padded.
 constexpr size_t kFrameAlignment = alignof(std::max_align_t);
@@ -27,11 +27,12 @@ constexpr size_t RoundUp(size_t value, size_t unit) { return (value + unit - 1) 
 }  // namespace
 
 PoolMemory::PoolMemory(os::Memory& memory, Locker& locker, uint32_t page_size,
-                       uint64_t ordinary_max)
+                       uint64_t ordinary_max, bool hugetlb)
     : stride_(RoundUp(page_size, kFrameAlignment)),
       stride_shift_(std::has_single_bit(stride_) ? std::countr_zero(stride_) : -1),
       memory_(memory),
       locker_(locker),
+      hugetlb_(hugetlb),
       ordinary_max_(ordinary_max) {}
 
 os::Errno PoolMemory::Reserve() {
@@ -134,21 +135,33 @@ os::PageRange PoolMemory::PagesOf(std::span<std::byte> bytes) const {
   return *pages;  // part of a mapping, so it cannot wrap
 }
 
-os::Errno PoolMemory::Acquire(std::span<std::byte> bytes, bool locked) {
+os::Errno PoolMemory::Acquire(std::span<std::byte> bytes, bool locked, bool to_stay) {
   if (const os::Errno error = Commit(bytes); !error.ok()) return error;
   if (!locked) return os::kSuccess;
   const os::PageRange huge = HugePagesIn(bytes);
-  (void)memory_.AdviseHugePages(huge, os::Memory::HugePages::kAllow);
+  const bool reserved = to_stay && TakeReserved(huge);
+  if (!reserved) (void)memory_.AdviseHugePages(huge, os::Memory::HugePages::kAllow);
   const os::Errno error = Lock(bytes);
   if (!error.ok()) {
+    // First, as the kernel does not make parts of a huge page accessible, when a smaller step is
+    // tried.
+    if (reserved) (void)memory_.DecommitHugePages(huge);
     Unacquire(bytes, false);
     return error;
+  }
+  if (reserved) {
+    hugetlb_bytes_ += huge.bytes(memory_.page_size());
+    return os::kSuccess;
   }
   // Now, while nobody uses it: later it would make hits fault. Where it fails, never.
   if (!memory_.AdviseHugePages(huge, os::Memory::HugePages::kMakeNow).ok()) {
     (void)memory_.AdviseHugePages(huge, os::Memory::HugePages::kForbid);
   }
   return os::kSuccess;
+}
+
+bool PoolMemory::TakeReserved(os::PageRange huge) {
+  return hugetlb_ && !huge.empty() && memory_.CommitHugePages(huge).ok();
 }
 
 // The part of it that can be huge pages. Fewer of them take fewer entries of the TLB, which a hit
@@ -202,7 +215,7 @@ os::Errno PoolMemory::AcquireFrames(FrameIndex first, uint64_t count, bool locke
   if (locked) {
     if (const os::Errno error = Lock(header_bytes); !error.ok()) return error;
   }
-  const os::Errno error = Acquire(FrameBytes(first, count), locked);
+  const os::Errno error = Acquire(FrameBytes(first, count), locked, !IsGrowthFrame(first));
   if (!error.ok()) {
     if (locked) (void)Unlock(header_bytes);
     return error;
@@ -220,7 +233,7 @@ os::Errno PoolMemory::GrowTable(uint64_t frames, bool locked) {
   auto* first = static_cast<PageTable::Entry*>(table_pages_.address(memory_.page_size())) + count;
   const std::span<PageTable::Entry> entries(first, count);
   const std::span<std::byte> bytes = std::as_writable_bytes(entries);
-  const os::Errno error = Acquire(bytes, true);
+  const os::Errno error = Acquire(bytes, true, /*to_stay=*/true);
   if (!error.ok() && (locked || !Acquire(bytes, false).ok())) return error;
   PageTable grown(entries);
   table_.CopyTo(grown);
@@ -268,7 +281,8 @@ bool PoolMemory::AddPinLines() {
 }
 
 uint64_t PoolMemory::NextStep() const {
-  const size_t bytes = std::clamp(ordinary_ * stride_, kFirstStepBytes, kStepBytesMax);
+  const size_t first = hugetlb_ ? kStepBytesMax : kFirstStepBytes;
+  const size_t bytes = std::clamp(ordinary_ * stride_, first, kStepBytesMax);
   return std::min<uint64_t>(std::max<size_t>(bytes / stride_, 1), ordinary_max_ - ordinary_);
 }
 

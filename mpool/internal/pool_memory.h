@@ -39,8 +39,10 @@ namespace mpool::internal {
 class PoolMemory {
  public:
   // For at most `ordinary_max` ordinary frames of `page_size` bytes. Both references must outlive
-  // it.
-  PoolMemory(os::Memory& memory, Locker& locker, uint32_t page_size, uint64_t ordinary_max);
+  // it. `hugetlb`: what can be huge pages is taken from those that the machine has set aside
+  // (vm.nr_hugepages), as long as there are any.
+  PoolMemory(os::Memory& memory, Locker& locker, uint32_t page_size, uint64_t ordinary_max,
+             bool hugetlb = false);
   // Reserves the address space: for at least one ordinary frame (fewer than ordinary_max if the
   // machine is smaller), and as many growth frames as the machine could hold; less where address
   // space is limited (RLIMIT_AS), so that half of what is left stays free. Once, before all other
@@ -94,6 +96,8 @@ class PoolMemory {
   uint64_t frames() const { return ordinary_ + growth_; }
   uint64_t growth_frames() const { return growth_; }
   uint64_t unlocked_frames() const { return unlocked_; }
+  // Bytes in reserved huge pages.
+  uint64_t hugetlb_bytes() const { return hugetlb_bytes_; }
   uint64_t ordinary_max() const { return ordinary_max_; }
 
  private:
@@ -105,8 +109,11 @@ class PoolMemory {
   os::Errno Commit(std::span<std::byte> bytes);
   os::PageRange HugePagesIn(std::span<std::byte> bytes) const;
   os::Errno Lock(std::span<std::byte> bytes);
-  // Commits and locks the bytes; the other undoes it.
-  os::Errno Acquire(std::span<std::byte> bytes, bool locked);
+  // Puts reserved huge pages there. False: none are left, or they were not asked for.
+  bool TakeReserved(os::PageRange huge);
+  // Commits and locks the bytes; the other undoes it, unless they were to stay for ever, for which
+  // reserved huge pages are good enough.
+  os::Errno Acquire(std::span<std::byte> bytes, bool locked, bool to_stay = false);
   void Unacquire(std::span<std::byte> bytes, bool locked);
   // The same for frames and their headers; the headers are left zeroed but for kFree.
   os::Errno AcquireFrames(FrameIndex first, uint64_t count, bool locked);
@@ -140,6 +147,7 @@ class PoolMemory {
 
   alignas(64) os::Memory& memory_;
   Locker& locker_;
+  const bool hugetlb_;
   uint64_t ordinary_max_;
   // The reservations.
   os::PageRange table_pages_, ghost_pages_, line_pages_, header_pages_, frame_pages_;
@@ -153,6 +161,7 @@ class PoolMemory {
   uint64_t ordinary_ = 0;
   uint64_t growth_ = 0;
   uint64_t unlocked_ = 0;
+  uint64_t hugetlb_bytes_ = 0;
   std::vector<Step> steps_;  // of ordinary frames, as they were locked
   // Growth frames: those from ordinary_max_ up to here have, or have had, a header.
   uint64_t growth_extent_ = 0;

@@ -14,6 +14,7 @@
 #include "gtest/gtest.h"
 #include "os/fault_plan.h"
 #include "os/faulty_memory.h"
+#include "os/forwarding_memory.h"
 #include "os/limits.h"
 #include "pinlock/mpin.h"
 #include "tests/support/child.h"
@@ -130,6 +131,68 @@ TEST(PoolMemory, HalvesAStepThatCannotBeLocked) {
   locker.set_bytes_max(100 * kMiB);
   EXPECT_EQ(*memory.Grow(), 21u);  // and goes on where it can
   EXPECT_EQ(FramesOf(memory).size(), 42u);
+}
+
+// A machine that has `left` huge pages set aside, which are made of the usual memory.
+class MachineWithHugePages final : public os::ForwardingMemory {
+ public:
+  explicit MachineWithHugePages(uint64_t left)
+      : os::ForwardingMemory(os::RealMemory()), left_(left) {}
+
+  os::Errno CommitHugePages(os::PageRange pages) override {
+    const uint64_t count = pages.bytes(page_size()) / kHugePageBytes;
+    if (count > left_) return os::Errno(ENOMEM);
+    left_ -= count;
+    return memory().Commit(pages);
+  }
+  os::Errno DecommitHugePages(os::PageRange pages) override {
+    left_ += pages.bytes(page_size()) / kHugePageBytes;
+    return memory().Decommit(pages);
+  }
+  uint64_t left() const { return left_; }
+
+ private:
+  uint64_t left_;
+};
+
+TEST(PoolMemory, TakesHugePagesThatWereSetAsideAndThenOthers) {
+  MachineWithHugePages machine(2);
+  CountingLocker locker;
+  const auto owned = std::make_unique<PoolMemory>(machine, locker, 4096, 1600, /*hugetlb=*/true);
+  PoolMemory& memory = *owned;
+  ASSERT_EQ(memory.Reserve(), os::kSuccess);
+  EXPECT_EQ(*memory.Grow(), 512u) << "a whole one at once";
+  EXPECT_EQ(memory.hugetlb_bytes(), 2 * kMiB);
+  EXPECT_EQ(*memory.Grow(), 512u);
+  EXPECT_EQ(memory.hugetlb_bytes(), 4 * kMiB);
+  EXPECT_EQ(*memory.Grow(), 512u) << "none is left";
+  EXPECT_EQ(*memory.Grow(), 64u) << "too few for one";
+  EXPECT_EQ(memory.hugetlb_bytes(), 4 * kMiB);
+  // Growth frames come and go.
+  ASSERT_TRUE(memory.AddGrowthFrame(/*locked=*/true).ok());
+  EXPECT_EQ(memory.hugetlb_bytes(), 4 * kMiB);
+}
+
+TEST(PoolMemory, GivesAHugePageBackThatCannotBeLockedAndTriesLess) {
+  MachineWithHugePages machine(2);
+  CountingLocker locker;
+  const auto owned = std::make_unique<PoolMemory>(machine, locker, 4096, 1024, /*hugetlb=*/true);
+  PoolMemory& memory = *owned;
+  ASSERT_EQ(memory.Reserve(), os::kSuccess);
+  locker.set_bytes_max(3 * kMiB / 2);
+  EXPECT_EQ(*memory.Grow(), 256u);
+  EXPECT_EQ(machine.left(), 2u);
+  EXPECT_EQ(memory.hugetlb_bytes(), 0u);
+  memory.frame(255)[4095] = std::byte{1};
+}
+
+TEST(PoolMemory, TakesNoHugePagesThatWereSetAsideUnlessAskedTo) {
+  MachineWithHugePages machine(2);
+  CountingLocker locker;
+  const auto owned = std::make_unique<PoolMemory>(machine, locker, 4096, 1024);
+  ASSERT_EQ(owned->Reserve(), os::kSuccess);
+  while (*owned->Grow() > 0) continue;
+  EXPECT_EQ(machine.left(), 2u);
 }
 
 TEST(PoolMemory, GivesBackEveryLockAtItsEnd) {
