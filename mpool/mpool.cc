@@ -29,7 +29,8 @@ using mpool::internal::PoolCore;
 
 void Report(os::Errno error) {
   mpool::internal::ReportErrorText();
-  errno = error.code();
+  // What else EIO means is told apart by mpool_error(), and by no errno that old callers know.
+  errno = error == os::Errno(EOWNERDEAD) ? EIO : error.code();
 }
 
 int ReturnError(os::Errno error) {
@@ -56,17 +57,19 @@ os::Result<PoolCore*> PoolOf(MPOOL* mp) {
 }
 
 os::Result<PoolCore*> OpenPool(const void* key, int fd, pgno_t pagesize, pgno_t maxcache) {
-  if (key != nullptr) {
-    return Failed(os::Errno(ENOTSUP),
-                  "pools shared by key are not supported in this version; pass NULL for a pool of "
-                  "this process alone");
-  }
-  os::Result<std::unique_ptr<os::File>> file = mpool::internal::OpenPoolFile(fd);
-  if (!file.ok()) return file.error();
   if (pagesize == 0) return Failed(os::Errno(EINVAL), "a page must have at least 1 byte");
   PoolConfig config;
   config.page_size = pagesize;
   config.pages_max = std::max<pgno_t>(maxcache, 1);
+  config.pins_may_write = true;
+  if (key != nullptr) {
+    const DBT& dbt = *static_cast<const DBT*>(key);
+    const std::span bytes(static_cast<const std::byte*>(dbt.data),
+                          dbt.data == nullptr ? 0 : dbt.size);
+    return PoolCore::OpenShared(os::RealMemory(), mpool::internal::PinLocker(), bytes, fd, config);
+  }
+  os::Result<std::unique_ptr<os::File>> file = mpool::internal::OpenPoolFile(fd);
+  if (!file.ok()) return file.error();
   return PoolCore::Open(os::RealMemory(), mpool::internal::PinLocker(), std::move(*file), config);
 }
 
@@ -217,8 +220,27 @@ int mpool_set_overflow(MPOOL* mp, int mode) {
     return ReturnError(
         Failed(os::Errno(EINVAL), "mpool_set_overflow does not know the mode %d", mode));
   }
-  (*pool)->SetAllowUnlocked(mode == MPOOL_OVERFLOW_UNLOCKED);
-  return 0;
+  return ReturnError((*pool)->SetAllowUnlocked(mode == MPOOL_OVERFLOW_UNLOCKED));
+}
+
+int mpool_set_suspect(MPOOL* mp, int mode) {
+  using mpool::internal::SuspectMode;
+  const os::Result<PoolCore*> pool = PoolOf(mp);
+  if (!pool.ok()) return ReturnError(pool.error());
+  switch (mode) {
+    case MPOOL_SUSPECT_ERROR:
+      (*pool)->SetSuspects(SuspectMode::kReport);
+      return 0;
+    case MPOOL_SUSPECT_KEEP:
+      (*pool)->SetSuspects(SuspectMode::kKeep);
+      return 0;
+    case MPOOL_SUSPECT_DROP:
+      (*pool)->SetSuspects(SuspectMode::kDrop);
+      return 0;
+    default:
+      return ReturnError(
+          Failed(os::Errno(EINVAL), "mpool_set_suspect does not know the mode %d", mode));
+  }
 }
 
 int mpool_prefetch(MPOOL* mp, const pgno_t* pages, size_t count) {

@@ -53,6 +53,10 @@ typedef uint32_t pgno_t; /* a page of the file: its offset divided by the page s
 /* Modes of mpool_set_overflow(). */
 #define MPOOL_OVERFLOW_FAIL 0     /* a page that cannot be locked is not handed out */
 #define MPOOL_OVERFLOW_UNLOCKED 1 /* it is, and the statistics tell */
+/* Modes of mpool_set_suspect(): a page that another process had pinned when it died. */
+#define MPOOL_SUSPECT_ERROR 0 /* the next mpool_get() of it fails, once, with EIO */
+#define MPOOL_SUSPECT_KEEP 1  /* it is as it was left */
+#define MPOOL_SUSPECT_DROP 2  /* it goes, and is read from the file again */
 
 /* A pool. The first four members may be read; they are as fresh as the last miss or new. */
 typedef struct MPOOL {
@@ -86,7 +90,9 @@ struct mpool_stat {
 
 /*
  * Opens a pool over the seekable file `fd`, which stays the caller's and must stay open. `key`:
- * NULL; a const DBT * would name a pool shared between processes, which is ENOTSUP so far.
+ * NULL; or a const DBT * of up to 1,024 bytes that name a pool which the processes of a user share. The
+ * first one makes it; then fd is not needed, and the file is found as it was then. maxcache is the
+ * largest that any has asked for. See mpool(3), "Shared pools".
  * `pagesize`: bytes in a page, any number from 1 on. `maxcache`: pages to cache; 0 is 1. Pages of
  * the file: its size divided by pagesize, rounded down; the bytes behind them stay as they are
  * until a page is written there. Returns NULL with errno:
@@ -97,7 +103,16 @@ struct mpool_stat {
  *   EFBIG    the file has more pages than a pgno_t can count
  *   ENOMEM   not even one page can be locked, or no address space is left
  *   EAGAIN   no memory, or too many mappings
- *   ENOTSUP  key is not NULL
+ *
+ * With a key also:
+ *
+ *   EINVAL   it has no bytes or too many; or the pool has pages of another size
+ *   EACCES   another user has taken the pool's name
+ *   EAGAIN   64 processes have the pool open
+ *   ENOSPC   /dev/shm is full
+ *   EPROTO   the pool is damaged, or of another version of this library
+ *   ESTALE   its file cannot be found any more, and fd is not it
+ *   ENOTSUP  the kernel has no membarrier(2) that serves
  */
 MPOOL *mpool_open(void *key, int fd, pgno_t pagesize, pgno_t maxcache);
 
@@ -132,6 +147,8 @@ void *mpool_new(MPOOL *mp, pgno_t *pgnoaddr, unsigned int flags);
  *   EINVAL  the page is past the end; the file was truncated and no longer has it; or flags
  *   ENOMEM  every page in the pool is pinned, and the lock limit allows no more
  *   EAGAIN  the same, for want of memory; or the page is pinned 65,535 times
+ *   EIO     of a shared pool: a process died that may have been changing the page; see
+ *           mpool_set_suspect()
  *   another the error of reading it, or that of writing the pages that would have to go
  */
 void *mpool_get(MPOOL *mp, pgno_t pgno, unsigned int flags);
@@ -186,8 +203,18 @@ int mpool_get_stat(MPOOL *mp, struct mpool_stat *stat, size_t size);
 /* What a page past the end is. Returns 0, or -1 with errno EINVAL (no such mode). */
 int mpool_set_eof(MPOOL *mp, int mode);
 
-/* What happens when all pages are pinned and no more can be locked. Returns as mpool_set_eof(). */
+/*
+ * What happens when all pages are pinned and no more can be locked. Returns as mpool_set_eof(); of a
+ * shared pool, which hands out locked pages only, ENOTSUP.
+ */
 int mpool_set_overflow(MPOOL *mp, int mode);
+
+/*
+ * What this process does with a page that another one had pinned when it died, and so may have been
+ * changing. Returns as mpool_set_eof(). Until somebody gets it, such a page is neither written nor, if
+ * it is dirty, evicted: mpool_sync() writes the others, and fails with EIO.
+ */
+int mpool_set_suspect(MPOOL *mp, int mode);
 
 /*
  * Reads the pages into the pool that are not there, without pinning them. Numbers past the end are

@@ -1,6 +1,7 @@
 #include "mpool/page_pool.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <span>
@@ -20,6 +21,7 @@ using internal::PoolCore;
 
 absl::Status ToStatus(os::Errno error) {
   if (error.ok()) return absl::OkStatus();
+  if (error == os::Errno(EOWNERDEAD)) return absl::DataLossError(internal::ErrorText());
   return absl::Status(absl::ErrnoToStatusCode(error.code()), internal::ErrorText());
 }
 
@@ -27,6 +29,17 @@ absl::Status ToStatus(os::Errno error) {
 internal::Deadline DeadlineIn(std::chrono::nanoseconds timeout) {
   const internal::Deadline now = std::chrono::steady_clock::now();
   return timeout > internal::kNoDeadline - now ? internal::kNoDeadline : now + timeout;
+}
+
+os::Result<PoolCore*> OpenCore(internal::Locker& locker, int fd, const std::string& key,
+                               const internal::PoolConfig& config) {
+  if (!key.empty()) {
+    return PoolCore::OpenShared(os::RealMemory(), locker, std::as_bytes(std::span(key)), fd,
+                                config);
+  }
+  os::Result<std::unique_ptr<os::File>> file = internal::OpenPoolFile(fd);
+  if (!file.ok()) return file.error();
+  return PoolCore::Open(os::RealMemory(), locker, std::move(*file), config);
 }
 
 template <typename T>
@@ -121,8 +134,6 @@ void PagePin::Release() {
 }
 
 absl::StatusOr<std::unique_ptr<PagePool>> PagePool::Open(int fd, const Options& options) {
-  os::Result<std::unique_ptr<os::File>> file = internal::OpenPoolFile(fd);
-  if (!file.ok()) return ToStatus(file.error());
   if (options.page_size == 0) {
     return absl::InvalidArgumentError("a page must have at least 1 byte");
   }
@@ -134,14 +145,19 @@ absl::StatusOr<std::unique_ptr<PagePool>> PagePool::Open(int fd, const Options& 
   config.zero_past_end = options.zero_past_end;
   config.allow_unlocked = options.allow_unlocked;
   config.background_writer = options.background_writer;
+  config.suspects = options.suspect_pages == SuspectPages::kReport ? internal::SuspectMode::kReport
+                    : options.suspect_pages == SuspectPages::kKeep ? internal::SuspectMode::kKeep
+                                                                   : internal::SuspectMode::kDrop;
+  if (!options.key.empty() && options.allow_unlocked) {
+    return absl::InvalidArgumentError("a shared pool hands out no page that is not locked");
+  }
   // A hit reads this object too, so it is to be as resident as the rest.
   std::unique_ptr<PagePool> pool(new PagePool());
   internal::Locker& locker = internal::PinLocker();
   if (const os::Errno error = locker.Lock(BytesOf(*pool)); !error.ok()) {
     return absl::Status(absl::ErrnoToStatusCode(error.code()), locker.ErrorText());
   }
-  const os::Result<PoolCore*> core =
-      PoolCore::Open(os::RealMemory(), locker, std::move(*file), config);
+  const os::Result<PoolCore*> core = OpenCore(locker, fd, options.key, config);
   if (!core.ok()) {
     const absl::Status status = ToStatus(core.error());
     (void)locker.Unlock(BytesOf(*pool));  // locked a moment ago

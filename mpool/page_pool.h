@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -48,10 +49,22 @@ void EndPin(PoolCore& pool, void* slot, std::byte* data, bool exclusive, bool di
 // A page of the file: its offset divided by the page size.
 using PageNumber = uint32_t;
 
+// What is done about a page that another process had pinned for writing when it died, or pinned at all,
+// if it uses the C interface.
+enum class SuspectPages {
+  kReport,  // the next get of it fails, once, with DataLoss; the page stays as it is
+  kKeep,    // it is as it was left
+  kDrop,    // it goes, and is read from the file again
+};
+
 struct Options {
-  uint32_t page_size = 4096;  // bytes; any number from 1 on
-  uint32_t pages_max = 1024;  // pages to cache (maxcache); 0 is 1
-  bool prelock = false;       // lock memory for all of pages_max at open, or fail
+  // A name for a pool that the processes of this user share; up to 1,024 bytes of any kind. Empty: a
+  // pool of this process alone. See mpool(3), "Shared pools".
+  std::string key = {};
+  SuspectPages suspect_pages = SuspectPages::kReport;  // of a shared pool
+  uint32_t page_size = 4096;                           // bytes; any number from 1 on
+  uint32_t pages_max = 1024;                           // pages to cache (maxcache); 0 is 1
+  bool prelock = false;  // lock memory for all of pages_max at open, or fail
   // Take memory from the huge pages of 2 MiB that the machine has set aside (vm.nr_hugepages), as
   // long as any are left; then from the rest, of which the kernel makes huge pages where it can.
   // Reserved ones do not count against the lock limit, but for the 2 MiB that are being taken. For
@@ -133,9 +146,10 @@ class PagePool {
   // Called with a page number and the page, in any thread that uses the pool.
   using Filter = std::function<void(PageNumber, absl::Span<std::byte>)>;
 
-  // `fd` stays the caller's and must stay open. Errors are those of mpool_open(3): InvalidArgument,
+  // `fd` stays the caller's and must stay open; with a key it may be closed, and is not needed where
+  // another process has the pool open already. Errors are those of mpool_open(3): InvalidArgument,
   // FailedPrecondition (EBADF), ResourceExhausted (ENOMEM: nothing can be locked), Unavailable
-  // (EAGAIN), OutOfRange (EFBIG), with the text of mpool_error(3).
+  // (EAGAIN), OutOfRange (EFBIG), PermissionDenied (EACCES), with the text of mpool_error(3).
   static absl::StatusOr<std::unique_ptr<PagePool>> Open(int fd, const Options& options);
   // Discards what was not synced, as mpool_close(3) does. Aborts if a PagePin is left.
   ~PagePool();

@@ -39,6 +39,42 @@ OwnedDescriptor::~OwnedDescriptor() {
   if (descriptor_ >= 0) (void)close(descriptor_);
 }
 
+Result<FileOrigin> OriginOf(int descriptor) {
+  struct stat status {};
+  const int flags = fcntl(descriptor, F_GETFL);
+  if (flags < 0 || fstat(descriptor, &status) != 0) return Errno::Last();
+  FileOrigin origin{.device = status.st_dev,
+                    .inode = status.st_ino,
+                    .flags = flags & (O_ACCMODE | O_DIRECT | O_SYNC | O_DSYNC),
+                    .path = {}};
+  char path[4096];
+  const std::string link = "/proc/self/fd/" + std::to_string(descriptor);
+  const ssize_t length = readlink(link.c_str(), path, sizeof(path));
+  if (length > 0 && static_cast<size_t>(length) < sizeof(path)) {
+    origin.path.assign(path, static_cast<size_t>(length));
+  }
+  return origin;
+}
+
+Result<OwnedDescriptor> Duplicate(int descriptor) {
+  OwnedDescriptor copy(fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
+  if (copy.get() < 0) return Errno::Last();
+  return copy;
+}
+
+Result<OwnedDescriptor> Reopen(const FileOrigin& origin, const std::string& path) {
+  const int flags = origin.flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  OwnedDescriptor opened(open(path.c_str(), flags));
+  if (opened.get() < 0 && (errno == EACCES || errno == EROFS || errno == EPERM)) {
+    opened = OwnedDescriptor(open(path.c_str(), (flags & ~O_ACCMODE) | O_RDONLY));
+  }
+  if (opened.get() < 0) return Errno::Last();
+  struct stat status {};
+  if (fstat(opened.get(), &status) != 0) return Errno::Last();
+  if (status.st_dev != origin.device || status.st_ino != origin.inode) return Errno(ESTALE);
+  return opened;
+}
+
 Result<OwnedDescriptor> OpenForReading(const std::string& path) {
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return Errno::Last();

@@ -7,6 +7,7 @@
 #define OS_DESCRIPTOR_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -39,6 +40,21 @@ class OwnedDescriptor {
  private:
   int descriptor_ = -1;
 };
+
+// A file, and how a descriptor has it open.
+struct FileOrigin {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  int flags = 0;     // of open(2): the access mode, O_DIRECT, O_SYNC and O_DSYNC
+  std::string path;  // where it was found; empty: that cannot be told
+};
+// EBADF: not an open descriptor.
+Result<FileOrigin> OriginOf(int descriptor);
+// Another descriptor for the same open file (dup(2)), close-on-exec.
+Result<OwnedDescriptor> Duplicate(int descriptor);
+// Opens the file anew where `path` leads to it, with the flags of the origin; for reading alone where
+// more is not allowed. ESTALE: it is another file by now. Else the error of open(2).
+Result<OwnedDescriptor> Reopen(const FileOrigin& origin, const std::string& path);
 
 // open(2), close-on-exec.
 Result<OwnedDescriptor> OpenForReading(const std::string& path);

@@ -1,10 +1,15 @@
 #include "os/latch.h"
 
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
 namespace os {
 namespace {
@@ -16,21 +21,7 @@ void CheckSuccess(int error, const char* call) {
   std::abort();
 }
 
-}  // namespace
-
-void Latch::Lock() { CheckSuccess(pthread_mutex_lock(&mutex_), "pthread_mutex_lock"); }
-void Latch::Unlock() { CheckSuccess(pthread_mutex_unlock(&mutex_), "pthread_mutex_unlock"); }
-
-LatchCondition::LatchCondition() {
-  CheckSuccess(pthread_cond_init(&condition_, nullptr), "pthread_cond_init");
-}
-LatchCondition::~LatchCondition() { (void)pthread_cond_destroy(&condition_); }
-
-void LatchCondition::Wait(Latch& latch) {
-  CheckSuccess(pthread_cond_wait(&condition_, &latch.mutex_), "pthread_cond_wait");
-}
-
-bool LatchCondition::WaitUntil(Latch& latch, std::chrono::steady_clock::time_point deadline) {
+timespec AbsoluteTime(std::chrono::steady_clock::time_point deadline) {
   // libstdc++'s steady_clock is CLOCK_MONOTONIC.
   const std::chrono::steady_clock::time_point epoch;  // nothing to wait for before it
   const auto since_epoch = std::max(deadline, epoch).time_since_epoch();
@@ -39,14 +30,63 @@ bool LatchCondition::WaitUntil(Latch& latch, std::chrono::steady_clock::time_poi
   when.tv_sec = seconds.count();
   when.tv_nsec =
       std::chrono::duration_cast<std::chrono::nanoseconds>(since_epoch - seconds).count();
-  const int error = pthread_cond_clockwait(&condition_, &latch.mutex_, CLOCK_MONOTONIC, &when);
-  if (error == ETIMEDOUT) return false;
-  CheckSuccess(error, "pthread_cond_clockwait");
-  return true;
+  return when;
+}
+
+// Not the variant for one process alone: the word may be in shared memory.
+long Futex(std::atomic<uint32_t>& word, int operation, uint32_t value, const timespec* deadline) {
+  return syscall(SYS_futex, &word, operation, value, deadline, nullptr, FUTEX_BITSET_MATCH_ANY);
+}
+
+}  // namespace
+
+void Latch::Share() {
+  pthread_mutexattr_t attributes;
+  CheckSuccess(pthread_mutexattr_init(&attributes), "pthread_mutexattr_init");
+  CheckSuccess(pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED),
+               "pthread_mutexattr_setpshared");
+  CheckSuccess(pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST),
+               "pthread_mutexattr_setrobust");
+  CheckSuccess(pthread_mutex_init(&mutex_, &attributes), "pthread_mutex_init");
+  CheckSuccess(pthread_mutexattr_destroy(&attributes), "pthread_mutexattr_destroy");
+}
+
+void Latch::Lock() {
+  const int error = pthread_mutex_lock(&mutex_);
+  if (error == EOWNERDEAD) {
+    abandoned_ = true;  // first: whoever is killed after the next line has said so
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    CheckSuccess(pthread_mutex_consistent(&mutex_), "pthread_mutex_consistent");
+    return;
+  }
+  CheckSuccess(error, "pthread_mutex_lock");
+}
+
+void Latch::Unlock() { CheckSuccess(pthread_mutex_unlock(&mutex_), "pthread_mutex_unlock"); }
+
+void LatchCondition::Wait(Latch& latch) {
+  (void)WaitUntil(latch, std::chrono::steady_clock::time_point::max());
+}
+
+// The waiter has looked at the sequence, and counted itself, before it let go of the latch. Who
+// notifies changes the sequence and then looks at the count: one of them sees the other.
+bool LatchCondition::WaitUntil(Latch& latch, std::chrono::steady_clock::time_point deadline) {
+  const uint32_t seen = sequence_.load(std::memory_order_seq_cst);
+  waiters_.fetch_add(1, std::memory_order_seq_cst);
+  const bool has_end = deadline != std::chrono::steady_clock::time_point::max();
+  const timespec when = has_end ? AbsoluteTime(deadline) : timespec{};
+  latch.Unlock();
+  const bool in_time = Futex(sequence_, FUTEX_WAIT_BITSET, seen, has_end ? &when : nullptr) == 0 ||
+                       errno != ETIMEDOUT;
+  latch.Lock();
+  waiters_.fetch_sub(1, std::memory_order_seq_cst);
+  return in_time;
 }
 
 void LatchCondition::NotifyAll() {
-  CheckSuccess(pthread_cond_broadcast(&condition_), "pthread_cond_broadcast");
+  sequence_.fetch_add(1, std::memory_order_seq_cst);
+  if (waiters_.load(std::memory_order_seq_cst) == 0) return;
+  (void)Futex(sequence_, FUTEX_WAKE_BITSET, std::numeric_limits<int>::max(), nullptr);
 }
 
 }  // namespace os

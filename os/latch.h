@@ -3,14 +3,20 @@
 // A thin class over pthread_mutex_t rather than absl::Mutex for two reasons: a latch made of zero
 // bytes is a free latch, so one that lives in memory wiped by fork is free in the child whoever
 // held it; and Debian's prebuilt Abseil is not instrumented, so ThreadSanitizer would not see its
-// mutexes. An uncontended Lock or Unlock does not enter the kernel. Neither is reentrant.
+// mutexes. An uncontended Lock or Unlock does not enter the kernel. Not reentrant.
+//
+// A latch in memory that processes share (Share()) survives the death of any of them: the next holder
+// is told that what it guards may be half changed (abandoned()). A condition works between processes as
+// it is; one of zero bytes is as good as new.
 
 #ifndef OS_LATCH_H_
 #define OS_LATCH_H_
 
 #include <pthread.h>
 
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 
 #include "absl/base/thread_annotations.h"
 
@@ -32,9 +38,16 @@ class ABSL_LOCKABLE Latch {
   void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION();
   void Unlock() ABSL_UNLOCK_FUNCTION();
 
+  // Makes it one for several processes. Once, before anybody uses it.
+  void Share();
+  // For the holder: a process has died while it held the latch, and nobody has called SetRepaired()
+  // since. Of one that is not shared: never.
+  bool abandoned() const { return abandoned_; }
+  void SetRepaired() { abandoned_ = false; }
+
  private:
-  friend class LatchCondition;
   pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+  bool abandoned_ = false;
 };
 
 // Holds a latch for a scope; may let go of it in between, for I/O.
@@ -66,11 +79,11 @@ class ABSL_SCOPED_LOCKABLE LatchRelease {
   Latch& latch_;
 };
 
-// Waiting for a change of the data under a latch. Wakes spuriously: wait in a loop.
+// Waiting for a change of the data under a latch. Wakes spuriously: wait in a loop. Where the process
+// of a waiter dies, later notifications enter the kernel in vain, and that is all.
 class LatchCondition {
  public:
-  LatchCondition();
-  ~LatchCondition();
+  LatchCondition() = default;
   LatchCondition(const LatchCondition&) = delete;
   LatchCondition& operator=(const LatchCondition&) = delete;
 
@@ -78,10 +91,12 @@ class LatchCondition {
   // False where the deadline passed first.
   bool WaitUntil(Latch& latch, std::chrono::steady_clock::time_point deadline)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch);
+  // Does not enter the kernel where nobody waits.
   void NotifyAll();
 
  private:
-  pthread_cond_t condition_;
+  std::atomic<uint32_t> sequence_ = 0;  // of notifications; what the kernel waits on
+  std::atomic<uint32_t> waiters_ = 0;
 };
 
 }  // namespace os

@@ -22,6 +22,11 @@ bool PrepareProcessBarrier();
 // do.
 void ProcessBarrier();
 
+// The same between processes, for memory that they share: every thread of every process that has
+// prepared it (MEMBARRIER_CMD_GLOBAL_EXPEDITED, Linux 4.16).
+bool PrepareSharedBarrier();
+void SharedBarrier();
+
 }  // namespace os
 
 #endif  // OS_PROCESS_BARRIER_H_

@@ -51,6 +51,10 @@ enum class FrameQueue : uint8_t {
   kIdle,      // a growth frame without pins: not the policy's, goes back at the next miss
 };
 
+// What is stored before this is stored before what follows, whenever the process is killed. That is all
+// that other processes need which look at what it has left: no CPU undoes a store.
+inline void InOrder() { std::atomic_signal_fence(std::memory_order_seq_cst); }
+
 struct FrameHeader {
   PageNumber page_number = 0;
   FrameState state = FrameState::kAbsent;
@@ -63,10 +67,14 @@ struct FrameHeader {
   bool unlocked = false;       // its memory is not locked (MPOOL_OVERFLOW_UNLOCKED)
   bool unsynced = false;       // written, and no fdatasync has begun since
   bool syncing = false;        // written, and an fdatasync that began afterwards is under way
-  uint32_t pins = 0;           // those that are counted here
-  uint32_t readers = 0;        // of these, pins by a C++ Get, which share the page
+  bool suspect = false;        // a process has died that may have been changing it: tell before use
+  uint16_t pins = 0;           // those that are counted here
+  uint16_t readers = 0;        // of these, pins by a C++ Get, which share the page
   // Pins in other threads' lines that are over: put by a thread that did not get the page.
-  uint32_t owed = 0;
+  uint16_t owed = 0;
+  // Whose the frame is while it is in no list: it is being read or written, or about to be. A
+  // participant of a shared pool, counted from 1; 0: nobody's.
+  uint16_t owner = 0;
   // Neighbours in a queue; `next` alone in the list of free frames.
   FrameIndex previous = kNoFrame;
   FrameIndex next = kNoFrame;
@@ -74,13 +82,16 @@ struct FrameHeader {
   bool holds_page() const { return state == FrameState::kValid || state == FrameState::kWriteback; }
   bool is_victim() const { return queue == FrameQueue::kTaken || queue == FrameQueue::kTakenNew; }
 
-  // It holds no page any more. What is said about its memory and about other threads' lines stays.
+  // It holds no page any more. What is said about its memory, its owner and other threads' lines stays.
+  // First of all it is in its new state: this process may be killed at any moment, and who comes after
+  // it believes the state alone.
   void Reset(FrameState to) {
-    page_number = 0;
     state = to;
+    InOrder();
+    page_number = 0;
     queue = FrameQueue::kNone;
     dirty.store(false, std::memory_order_relaxed);
-    write_latched = unsynced = syncing = false;
+    write_latched = unsynced = syncing = suspect = false;
     reads_to_open = 0;
     pins = readers = 0;
     previous = next = kNoFrame;

@@ -26,12 +26,12 @@ std::span<uint64_t> Ghost::BucketOf(PageNumber page) const {
 
 uint64_t Ghost::AgeOf(uint64_t entry) const {
   if (TimeOf(entry) == 0) return std::numeric_limits<uint64_t>::max();
-  return static_cast<uint32_t>(now_ - TimeOf(entry));
+  return static_cast<uint32_t>(state_->now - TimeOf(entry));
 }
 
 void Ghost::Remember(PageNumber page) {
   if (entries_.empty()) return;
-  if (++now_ == 0) now_ = 1;
+  if (++state_->now == 0) state_->now = 1;
   uint64_t* oldest = nullptr;
   for (uint64_t& entry : BucketOf(page)) {
     if (PageOf(entry) == page && TimeOf(entry) != 0) {
@@ -40,14 +40,14 @@ void Ghost::Remember(PageNumber page) {
     }
     if (oldest == nullptr || AgeOf(entry) > AgeOf(*oldest)) oldest = &entry;
   }
-  *oldest = uint64_t{now_} << 32 | page;
+  *oldest = uint64_t{state_->now} << 32 | page;
 }
 
 bool Ghost::Forget(PageNumber page) {
   if (entries_.empty()) return false;
   for (uint64_t& entry : BucketOf(page)) {
     if (PageOf(entry) != page || TimeOf(entry) == 0) continue;
-    const bool known = AgeOf(entry) < capacity_;
+    const bool known = AgeOf(entry) < state_->capacity;
     entry = 0;
     return known;
   }
@@ -55,9 +55,8 @@ bool Ghost::Forget(PageNumber page) {
 }
 
 void Ghost::CopyTo(Ghost& other) const {
-  other.now_ = now_;
   for (const uint64_t entry : entries_) {
-    if (AgeOf(entry) >= capacity_) continue;
+    if (AgeOf(entry) >= state_->capacity) continue;
     const std::span<uint64_t> bucket = other.BucketOf(PageOf(entry));
     uint64_t& oldest = *std::max_element(
         bucket.begin(), bucket.end(),

@@ -16,25 +16,28 @@
 
 namespace mpool::internal {
 
+// What it keeps beside its entries. Plain data, of zero bytes at first.
+struct GhostState {
+  uint32_t capacity = 0;  // pages to remember
+  uint32_t now = 0;       // counts pages remembered
+};
+
 class Ghost {
  public:
   // How many entries it takes to remember the pages of so many frames: a power of two, at least 8.
   static size_t EntriesFor(uint64_t frames);
 
   Ghost() = default;
-  // `entries`: zeroed, as many as EntriesFor says, aligned to 64 bytes; must outlive it. `capacity`:
-  // pages to remember.
-  Ghost(std::span<uint64_t> entries, uint32_t capacity) : entries_(entries), capacity_(capacity) {}
+  // `entries`: zeroed, as many as EntriesFor says, aligned to 64 bytes. Both must outlive it.
+  Ghost(std::span<uint64_t> entries, GhostState& state) : entries_(entries), state_(&state) {}
 
   void Remember(PageNumber page);
   // Whether the page is remembered; it is forgotten then.
   bool Forget(PageNumber page);
-  // What is remembered here and not in `other`, which takes it over.
+  // `other`, which has the same state, takes over what is remembered here.
   void CopyTo(Ghost& other) const;
 
   std::span<uint64_t> entries() const { return entries_; }
-  uint32_t capacity() const { return capacity_; }
-  void set_capacity(uint32_t capacity) { capacity_ = capacity; }
 
  private:
   static constexpr size_t kPerBucket = 8;
@@ -43,8 +46,7 @@ class Ghost {
   uint64_t AgeOf(uint64_t entry) const;
 
   std::span<uint64_t> entries_;
-  uint32_t capacity_ = 0;
-  uint32_t now_ = 0;
+  GhostState* state_ = nullptr;
 };
 
 }  // namespace mpool::internal

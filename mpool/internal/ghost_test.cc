@@ -21,7 +21,8 @@ TEST(Ghost, WithoutMemoryRemembersNothing) {
 
 TEST(Ghost, RemembersAPageUntilItIsAskedFor) {
   std::vector<uint64_t> entries(8);
-  Ghost ghost(entries, 8);
+  GhostState state{.capacity = 8};
+  Ghost ghost(entries, state);
   EXPECT_FALSE(ghost.Forget(7));
   ghost.Remember(7);
   ghost.Remember(0);
@@ -32,7 +33,8 @@ TEST(Ghost, RemembersAPageUntilItIsAskedFor) {
 
 TEST(Ghost, ForgetsWhatIsOlderThanItsCapacity) {
   std::vector<uint64_t> entries(64);
-  Ghost ghost(entries, 3);
+  GhostState state{.capacity = 3};
+  Ghost ghost(entries, state);
   for (const PageNumber page : {1u, 2u, 3u, 4u}) ghost.Remember(page);
   EXPECT_FALSE(ghost.Forget(1));
   EXPECT_TRUE(ghost.Forget(2));
@@ -41,7 +43,8 @@ TEST(Ghost, ForgetsWhatIsOlderThanItsCapacity) {
 
 TEST(Ghost, APageThatGoesAgainIsAsYoungAsTheLast) {
   std::vector<uint64_t> entries(64);
-  Ghost ghost(entries, 3);
+  GhostState state{.capacity = 3};
+  Ghost ghost(entries, state);
   for (const PageNumber page : {1u, 2u, 1u, 3u, 4u}) ghost.Remember(page);
   EXPECT_TRUE(ghost.Forget(1));
   EXPECT_FALSE(ghost.Forget(2));
@@ -49,7 +52,8 @@ TEST(Ghost, APageThatGoesAgainIsAsYoungAsTheLast) {
 
 TEST(Ghost, AFullBucketLosesItsOldest) {
   std::vector<uint64_t> entries(8);  // one bucket
-  Ghost ghost(entries, 100);
+  GhostState state{.capacity = 100};
+  Ghost ghost(entries, state);
   for (PageNumber page = 0; page < 9; ++page) ghost.Remember(page);
   EXPECT_FALSE(ghost.Forget(0));
   for (PageNumber page = 1; page < 9; ++page) EXPECT_TRUE(ghost.Forget(page)) << page;
@@ -58,7 +62,8 @@ TEST(Ghost, AFullBucketLosesItsOldest) {
 TEST(Ghost, KeepsNearlyAllOfItsCapacityInATableOfThatSize) {
   constexpr uint32_t kCapacity = 900;
   std::vector<uint64_t> entries(Ghost::EntriesFor(kCapacity));
-  Ghost ghost(entries, kCapacity);
+  GhostState state{.capacity = kCapacity};
+  Ghost ghost(entries, state);
   for (PageNumber page = 0; page < 10'000; ++page) ghost.Remember(page * 7);
   uint32_t known = 0;
   for (PageNumber page = 10'000 - kCapacity; page < 10'000; ++page) {
@@ -69,9 +74,11 @@ TEST(Ghost, KeepsNearlyAllOfItsCapacityInATableOfThatSize) {
 
 TEST(Ghost, ALargerOneTakesOverWhatIsRemembered) {
   std::vector<uint64_t> small(8), large(64);
-  Ghost from(small, 4), to(large, 40);
+  GhostState state{.capacity = 4};
+  Ghost from(small, state), to(large, state);
   for (PageNumber page = 0; page < 6; ++page) from.Remember(page);
   from.CopyTo(to);
+  state.capacity = 40;
   to.Remember(100);
   EXPECT_FALSE(to.Forget(1));  // too old for the one it comes from
   for (const PageNumber page : {2u, 3u, 4u, 5u, 100u}) EXPECT_TRUE(to.Forget(page)) << page;

@@ -2,12 +2,19 @@
 
 namespace mpool::internal {
 
+size_t PinLines::used() const {
+  size_t used = 0;
+  for (uint32_t block = 0; block < blocks(); ++block) used += states_[block].used;
+  return used;
+}
+
 PinLine* PinLines::Claim(os::ThreadId thread) {
+  PinLinesState& own = states_[own_];
   PinLine* left = nullptr;
   const auto look = [&] {
     left = nullptr;
-    for (size_t i = 0; i < used_; ++i) {
-      PinLine& line = (*this)[i];
+    for (size_t i = 0; i < own.used; ++i) {
+      PinLine& line = Own(i);
       const os::ThreadId owner = line.owner.load(std::memory_order_relaxed);
       // A dead thread may have had the same number: then this is its line, and free to be had.
       if (owner == thread) return &line;
@@ -15,26 +22,27 @@ PinLine* PinLines::Claim(os::ThreadId thread) {
     }
     return static_cast<PinLine*>(nullptr);
   };
-  if (PinLine* const own = look()) return own;
+  if (PinLine* const line = look()) return line;
   // Whoever takes frames looks through all lines, so those of dead threads are used first. To find
   // them costs a system call for each line; each of so many claims pays for one.
-  if (left == nullptr && used_ >= first_.size()) {
-    if (claims_until_sweep_ > 0) {
-      --claims_until_sweep_;
+  if (left == nullptr && own.used >= first_.size()) {
+    if (own.claims_until_sweep > 0) {
+      --own.claims_until_sweep;
     } else {
       Sweep();
       (void)look();
     }
   }
-  if (left == nullptr && used_ < first_.size() + more_.size()) left = &(*this)[used_++];
+  if (left == nullptr && own.used < first_.size() + more_.size()) left = &Own(own.used++);
   if (left != nullptr) left->owner.store(thread, std::memory_order_relaxed);
   return left;
 }
 
 // Takes their lines from threads that are no more. What is pinned in them stays pinned.
 void PinLines::Sweep() {
-  for (size_t i = 0; i < used_; ++i) {
-    PinLine& line = (*this)[i];
+  PinLinesState& own = states_[own_];
+  for (size_t i = 0; i < own.used; ++i) {
+    PinLine& line = Own(i);
     const os::ThreadId owner = line.owner.load(std::memory_order_relaxed);
     if (owner == 0 || os::IsAlive(owner)) continue;
     line.owner.store(0, std::memory_order_relaxed);
@@ -45,32 +53,58 @@ void PinLines::Sweep() {
     for (PinSlot& slot : line.slots) empty &= slot.load(std::memory_order_acquire) == 0;
     return empty;
   };
-  while (used_ > 0 && is_empty((*this)[used_ - 1])) {
-    earlier_hits_ += (*this)[--used_].hits.exchange(0, std::memory_order_relaxed);
+  while (own.used > 0 && is_empty(Own(own.used - 1))) {
+    own.earlier_hits += Own(--own.used).hits.exchange(0, std::memory_order_relaxed);
   }
-  claims_until_sweep_ = used_;
+  own.claims_until_sweep = own.used;
 }
 
 uint32_t PinLines::CountPins(FrameIndex frame) const {
   uint32_t pins = 0;
-  ForEachPin([&](FrameIndex pinned) {
+  for (uint32_t block = 0; block < blocks(); ++block) pins += CountPinsIn(block, frame);
+  return pins;
+}
+
+uint32_t PinLines::CountPinsIn(uint32_t block, FrameIndex frame) const {
+  uint32_t pins = 0;
+  ForEachPinIn(block, [&](FrameIndex pinned) {
     if (pinned == frame) ++pins;
   });
   return pins;
 }
 
 void PinLines::ForgetLastPut(FrameIndex frame) {
-  for (size_t i = 0; i < used_; ++i) {
-    std::atomic<uint32_t>& last_put = (*this)[i].last_put;
-    uint32_t expected = SlotWord(frame);
-    if (last_put.load(std::memory_order_relaxed) != expected) continue;
-    last_put.compare_exchange_strong(expected, 0, std::memory_order_relaxed);
+  for (uint32_t block = 0; block < blocks(); ++block) {
+    for (size_t i = 0; i < states_[block].used; ++i) {
+      std::atomic<uint32_t>& last_put = Line(block, i).last_put;
+      uint32_t expected = SlotWord(frame);
+      if (last_put.load(std::memory_order_relaxed) != expected) continue;
+      last_put.compare_exchange_strong(expected, 0, std::memory_order_relaxed);
+    }
   }
 }
 
+// May be ended half way, by the end of this process too, and begun again.
+void PinLines::EndPinsIn(uint32_t block) {
+  PinLinesState& state = states_[block];
+  for (size_t i = 0; i < state.used; ++i) {
+    PinLine& line = Line(block, i);
+    for (PinSlot& slot : line.slots) slot.store(0, kSlotStore);
+    line.last_put.store(0, std::memory_order_relaxed);
+    line.owner.store(0, std::memory_order_relaxed);
+    state.earlier_hits += line.hits.exchange(0, std::memory_order_relaxed);
+  }
+  state.used = state.claims_until_sweep = 0;
+}
+
 PinLines::Totals PinLines::Sum() const {
-  Totals totals{.hits = earlier_hits_, .pins = 0};
-  for (size_t i = 0; i < used_; ++i) totals.hits += (*this)[i].hits.load(std::memory_order_relaxed);
+  Totals totals;
+  for (uint32_t block = 0; block < blocks(); ++block) {
+    totals.hits += states_[block].earlier_hits;
+    for (size_t i = 0; i < states_[block].used; ++i) {
+      totals.hits += Line(block, i).hits.load(std::memory_order_relaxed);
+    }
+  }
   ForEachPin([&](FrameIndex) { ++totals.pins; });
   return totals;
 }

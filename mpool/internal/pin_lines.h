@@ -45,8 +45,6 @@ using PinSlot = std::atomic<uint32_t>;
 inline constexpr uint32_t kSlotFrameMask = (uint32_t{1} << 29) - 1;
 inline constexpr uint32_t kSlotTag = ~kSlotFrameMask & 0x7fffffff;
 inline constexpr uint32_t SlotWord(FrameIndex frame) { return kSlotTag | (frame + 1); }
-// Whether the upper half of an entry is such a word: open, and used most.
-inline constexpr bool IsUsedMost(uint32_t word) { return word - kSlotTag <= kSlotFrameMask; }
 inline constexpr FrameIndex FrameInSlot(uint32_t word) { return (word & kSlotFrameMask) - 1; }
 
 // A line of zero bytes has no owner and no pins. Two cache lines, as CPUs fetch them in pairs.
@@ -83,41 +81,72 @@ struct alignas(128) PinLine {
 };
 static_assert(sizeof(PinLine) == 128);
 
+// What is kept of the lines of one process. Plain data, of zero bytes at first.
+struct PinLinesState {
+  uint64_t used = 0;  // lines that are, or were, in use: those below this number
+  uint64_t claims_until_sweep = 0;
+  uint64_t earlier_hits = 0;  // in lines that are not used any more
+};
+
 // The lines of a pool, in memory that its owner provides and makes more of. The pool's latch guards
 // it; what the lines hold changes all the time.
+//
+// A pool that processes share has a block of lines for each of them. A thread has its line in the block
+// of its own process; who looks for pins looks into all blocks.
 class PinLines {
  public:
+  PinLines() = default;
+  PinLines(const PinLines&) = delete;
+  PinLines& operator=(const PinLines&) = delete;
+
   // Zeroed lines that may be used: those that a pool has from the start, and those that lie in memory
   // of their own, which grows.
   void SetFirst(std::span<PinLine> lines) { first_ = lines; }
   void SetMore(std::span<PinLine> lines) { more_ = lines; }
   size_t more() const { return more_.size(); }
+  // Instead of both: blocks of `per_block` lines each, of which *count may be in use. All must outlive
+  // it.
+  void Share(PinLine* lines, size_t per_block, PinLinesState* states, const uint32_t* count,
+             uint32_t own) {
+    shared_ = lines;
+    per_block_ = per_block;
+    states_ = states;
+    count_ = count;
+    own_ = own;
+    first_ = {lines + own * per_block, per_block};
+  }
 
   // The thread's line: one that it has, that a thread has left that is no more, or a new one. Null:
   // all lines are taken. Enters the kernel where it has to find out which threads are no more, which
   // is now and then, once there are more than a pool has from the start.
   PinLine* Claim(os::ThreadId thread);
+  // Whether no line is in use but this one. It may be null.
+  bool IsOnly(const PinLine* line) const { return used() == 1 && line == &Own(0); }
 
-  // How many lines are, or were, in use: those below this number.
-  size_t used() const { return used_; }
-  PinLine& operator[](size_t i) const {
-    return i < first_.size() ? first_[i] : more_[i - first_.size()];
-  }
+  // How many lines are, or were, in use.
+  size_t used() const;
   template <typename Visit>
   void ForEachPin(Visit visit) const {
-    for (size_t i = 0; i < used_; ++i) {
-      for (const PinSlot& slot : (*this)[i].slots) {
-        const uint32_t held = slot.load(kLoadAfterSlotStore);
-        if (held != 0) visit(FrameInSlot(held));
-      }
-    }
+    for (uint32_t block = 0; block < blocks(); ++block) ForEachPinIn(block, visit);
   }
 
   // Slots with the frame in all lines. What this tells is certain only for a frame whose entry is
   // closed, after a barrier.
   uint32_t CountPins(FrameIndex frame) const;
+  uint32_t CountPinsIn(uint32_t block, FrameIndex frame) const;
   // The frame is not what any thread has put last, as far as that need be heeded.
   void ForgetLastPut(FrameIndex frame);
+  // Ends all pins of a block, whose process is no more, or does not use the pool any more.
+  void EndPinsIn(uint32_t block);
+  template <typename Visit>
+  void ForEachPinIn(uint32_t block, Visit visit) const {
+    for (size_t i = 0; i < states_[block].used; ++i) {
+      for (const PinSlot& slot : Line(block, i).slots) {
+        const uint32_t held = slot.load(kLoadAfterSlotStore);
+        if (held != 0) visit(FrameInSlot(held));
+      }
+    }
+  }
 
   // Sums over the lines.
   struct Totals {
@@ -127,11 +156,19 @@ class PinLines {
 
  private:
   void Sweep();
+  uint32_t blocks() const { return count_ == nullptr ? 1 : *count_; }
+  PinLine& Own(size_t i) const { return i < first_.size() ? first_[i] : more_[i - first_.size()]; }
+  PinLine& Line(uint32_t block, size_t i) const {
+    return shared_ == nullptr ? Own(i) : shared_[block * per_block_ + i];
+  }
 
   std::span<PinLine> first_, more_;
-  size_t used_ = 0;
-  size_t claims_until_sweep_ = 0;
-  uint64_t earlier_hits_ = 0;  // in lines that are not used any more
+  PinLine* shared_ = nullptr;
+  size_t per_block_ = 0;
+  PinLinesState only_;
+  PinLinesState* states_ = &only_;
+  const uint32_t* count_ = nullptr;
+  uint32_t own_ = 0;
 };
 
 }  // namespace mpool::internal

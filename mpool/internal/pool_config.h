@@ -19,6 +19,13 @@ struct CachedPage {
   bool pinned = false;
 };
 
+// What is done about a page that a process may have been changing when it died.
+enum class SuspectMode {
+  kReport,  // the next get fails, once; the page stays as it is
+  kKeep,    // it stays as it is
+  kDrop,    // it goes, and is read from the file again
+};
+
 struct PoolConfig {
   uint32_t page_size = 0;            // bytes; above 0
   uint64_t pages_max = 1;            // pages to cache
@@ -28,7 +35,9 @@ struct PoolConfig {
   bool allow_unlocked = false;       // MPOOL_OVERFLOW_UNLOCKED
   bool least_recently_used = false;  // for comparison: LRU, which takes the latch for each hit
   bool background_writer = false;    // a thread that writes dirty pages before they have to go
-  bool latched_hits = false;         // as if the kernel had no membarrier(2)
+  bool pins_may_write = false;       // of kPinned and kShared too (C)
+  SuspectMode suspects = SuspectMode::kReport;
+  bool latched_hits = false;  // as if the kernel had no membarrier(2)
 };
 
 // How a caller uses a page.

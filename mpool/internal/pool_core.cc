@@ -34,8 +34,9 @@ void Mirror(T& mirror, uint64_t value) {
 
 }  // namespace
 
-os::Result<PoolCore*> PoolCore::Open(os::Memory& memory, Locker& locker,
-                                     std::unique_ptr<os::File> file, const PoolConfig& config) {
+os::Result<PoolCore*> PoolCore::OpenIn(os::Memory& memory, Locker& locker,
+                                       std::unique_ptr<os::File> file, const PoolConfig& config,
+                                       std::unique_ptr<SharedRegion> region) {
   const size_t mmu_page = memory.page_size();
   const os::PageCount count((sizeof(PoolHome) + mmu_page - 1) / mmu_page);
   const os::Result<os::PageRange> pages =
@@ -48,9 +49,9 @@ os::Result<PoolCore*> PoolCore::Open(os::Memory& memory, Locker& locker,
     return Failed(error, "no locked memory for a pool: %s", locker.ErrorText());
   }
   PoolHome* home = new (bytes.data()) PoolHome{};
-  PoolCore* pool =
-      new (home->pool) PoolCore(&home->handle, *pages, memory, locker, std::move(file), config);
-  pool->frames_.lines().SetFirst(home->lines);
+  PoolCore* pool = new (home->pool)
+      PoolCore(&home->handle, *pages, memory, locker, std::move(file), config, std::move(region));
+  if (pool->region_ == nullptr) pool->frames_.lines().SetFirst(home->lines);
   home->handle.mp_private = reinterpret_cast<mpool_private*>(pool);
   if (const os::Errno error = pool->Prepare(); !error.ok()) {
     Close(pool);
@@ -61,6 +62,7 @@ os::Result<PoolCore*> PoolCore::Open(os::Memory& memory, Locker& locker,
 
 void PoolCore::Close(PoolCore* pool) {
   pool->StopWriter();
+  if (pool->region_ != nullptr) pool->Leave();
   os::Memory& memory = pool->memory_;
   Locker& locker = pool->locker_;
   const os::PageRange home = pool->home_;
@@ -72,10 +74,17 @@ void PoolCore::Close(PoolCore* pool) {
 }
 
 PoolCore::PoolCore(MPOOL* handle, os::PageRange home, os::Memory& memory, Locker& locker,
-                   std::unique_ptr<os::File> file, const PoolConfig& config)
+                   std::unique_ptr<os::File> file, const PoolConfig& config,
+                   std::unique_ptr<SharedRegion> region)
     : handle_(handle),
       id_(NextPoolId()),
-      frames_(memory, locker, config.page_size, config.pages_max, config.hugetlb),
+      waiting_writers_(region == nullptr ? &own_state_.waiting_writers
+                                         : &region->state().waiting_writers),
+      region_(std::move(region)),
+      frames_(memory, locker, config.page_size, config.pages_max, config.hugetlb, region_.get()),
+      state_(region_ == nullptr ? &own_state_ : &region_->state()),
+      latch_(region_ == nullptr ? own_state_.latch : region_->state().latch),
+      changed_(region_ == nullptr ? own_state_.changed : region_->state().changed),
       home_(home),
       memory_(memory),
       locker_(locker),
@@ -83,8 +92,43 @@ PoolCore::PoolCore(MPOOL* handle, os::PageRange home, os::Memory& memory, Locker
       page_limit_(LimitOfPages(config.page_size)),
       config_(config) {}
 
+void PoolCore::MakeReplacer() {
+  if (config_.least_recently_used) {
+    replacer_ = &lru_.emplace(frames_.headers());
+  } else {
+    replacer_ = &s3_fifo_.emplace(frames_.headers(), usage_, frames_.ghost(), state_->queues);
+  }
+}
+
 os::Errno PoolCore::Prepare() {
-  const os::LatchHolder holder(latch_);
+  if (const os::Errno error = frames_.Reserve(); !error.ok()) {
+    return Failed(error, "no address space for the frames; is RLIMIT_AS (ulimit -v) set?");
+  }
+  MakeReplacer();
+  if (region_ != nullptr)
+    ShareLines(0);  // to look at: whose line is this process' is not known yet
+  const Holder holder(*this);
+  const bool may_hit = !config_.latched_hits && !config_.least_recently_used;
+  if (region_ == nullptr) {
+    hits_without_latch_ = may_hit && os::PrepareProcessBarrier();
+    if (const os::Errno error = PrepareState(); !error.ok()) return error;
+  } else if (const os::Errno error = JoinOthers(); !error.ok()) {
+    return error;
+  }
+  if (config_.prelock && frames_.ordinary_max() < config_.pages_max) {
+    return Failed(os::Errno(ENOMEM), "no address space for %llu pages at once",
+                  static_cast<unsigned long long>(config_.pages_max));
+  }
+  while (frames_.frames() == 0 || (config_.prelock && MayGrow())) {
+    if (const os::Errno error = Grow(); !error.ok()) return error;
+  }
+  RefreshMirrors();
+  if (region_ != nullptr) region_->Ready();
+  return os::kSuccess;
+}
+
+// Of a pool that nobody has used yet.
+os::Errno PoolCore::PrepareState() {
   const os::Result<uint64_t> bytes = io_.FileSize();
   if (!bytes.ok()) return Failed(bytes.error(), "the file's size cannot be read");
   const uint64_t pages = *bytes / config_.page_size;
@@ -93,33 +137,16 @@ os::Errno PoolCore::Prepare() {
                   "the file has %llu pages of %u bytes, and a pool can number %u; use larger pages",
                   static_cast<unsigned long long>(pages), config_.page_size, kMaxPageNumber);
   }
-  page_count_ = pages_in_file_ = static_cast<PageNumber>(pages);
-  if (const os::Errno error = frames_.Reserve(); !error.ok()) {
-    return Failed(error, "no address space for the frames; is RLIMIT_AS (ulimit -v) set?");
-  }
-  if (config_.prelock && frames_.ordinary_max() < config_.pages_max) {
-    return Failed(os::Errno(ENOMEM), "no address space for %llu pages at once",
-                  static_cast<unsigned long long>(config_.pages_max));
-  }
-  if (config_.least_recently_used) {
-    replacer_ = &lru_.emplace(frames_.headers());
-  } else {
-    replacer_ = &s3_fifo_.emplace(frames_.headers(), usage_, frames_.ghost());
-  }
-  hits_without_latch_ =
-      !config_.latched_hits && !config_.least_recently_used && os::PrepareProcessBarrier();
-  do {
-    if (const os::Errno error = Grow(); !error.ok()) return error;
-  } while (config_.prelock && frames_.frames() < frames_.ordinary_max());
-  RefreshMirrors();
+  state_->page_count = state_->pages_in_file = static_cast<PageNumber>(pages);
+  state_->pages_max = config_.pages_max;
   return os::kSuccess;
 }
 
 void PoolCore::RefreshMirrors() {
-  Mirror(handle_->npages, page_count_);
+  Mirror(handle_->npages, state_->page_count);
   Mirror(handle_->pagesize, config_.page_size);
-  Mirror(handle_->curcache, cached_);
-  Mirror(handle_->maxcache, config_.pages_max);
+  Mirror(handle_->curcache, state_->cached);
+  Mirror(handle_->maxcache, state_->pages_max);
 }
 
 os::Result<Pinned> PoolCore::Get(PageNumber page, Access access, Deadline deadline) {
@@ -140,9 +167,9 @@ os::Result<Pinned> PoolCore::GetLatched(PageNumber page, Access access, Deadline
   }
   // Somebody may have seen it for a moment, and be waiting.
   if (retreat != nullptr && EndPin(*retreat)) WakeWriters();
-  const os::LatchHolder holder(latch_);
+  const Holder holder(*this);
   StartWriter();
-  ++stats_.gets;
+  ++state_->stats.gets;
   return Fetch(page, access, deadline);
 }
 
@@ -150,12 +177,18 @@ os::Result<Pinned> PoolCore::GetLatched(PageNumber page, Access access, Deadline
 os::Result<Pinned> PoolCore::Fetch(PageNumber page, Access access, Deadline deadline) {
   bool missed = false;
   for (;;) {
+    if (const os::Errno error = CatchUp(); !error.ok()) return error;
     const PageTable::Found found = frames_.table().Look(page);
     const bool known = found.entry != nullptr;
     const bool there = known && header(found.frame()).holds_page();
-    if (!there && !std::exchange(missed, true)) ++stats_.misses;
+    if (!there && !std::exchange(missed, true)) ++state_->stats.misses;
+    if (there && header(found.frame()).suspect) {
+      const os::Result<bool> stays = MeetSuspect(found.frame());
+      if (!stays.ok()) return stays.error();
+      if (!*stays) continue;
+    }
     if (there) {
-      if (!missed) ++stats_.hits;
+      if (!missed) ++state_->stats.hits;
       found.Use();
       return Pin(found.frame(), access, deadline);
     }
@@ -174,27 +207,28 @@ os::Result<Pinned> PoolCore::Fetch(PageNumber page, Access access, Deadline dead
 }
 
 os::Errno PoolCore::CheckExists(PageNumber page) {
-  if (page < page_count_ || (config_.zero_past_end && page < page_limit_)) return os::kSuccess;
+  if (page < state_->page_count || (config_.zero_past_end && page < page_limit_))
+    return os::kSuccess;
   return Failed(os::Errno(EINVAL),
                 "page %u is past the end: the pool has %u pages, numbered from 0; make it with "
                 "mpool_new, or let mpool_set_eof(mp, MPOOL_EOF_ZERO) read it as zeros",
-                page, page_count_);
+                page, state_->page_count);
 }
 
 // Reads the page into the frame, which is the caller's.
 os::Result<Pinned> PoolCore::Load(PageNumber page, FrameIndex frame, Access access) {
-  const bool must_exist = page < pages_in_file_;
+  const bool must_exist = page < state_->pages_in_file;
   const Filters filters = filters_;
   const Pinned pinned = BeginLoading(page, frame, access);
   os::Errno error;
   {
-    const os::LatchRelease release(latch_);
+    const Unlatched unlatched(*this);
     error = io_.Read(page, pinned.bytes, must_exist, filters);
   }
   if (!error.ok()) {
     if (pinned.slot != nullptr) {
       pinned.slot->store(0, kSlotStore);
-      --line_pins_;
+      --state_->line_pins;
     } else if (access != Access::kNone) {
       UncountPin(frame);
     }
@@ -204,7 +238,7 @@ os::Result<Pinned> PoolCore::Load(PageNumber page, FrameIndex frame, Access acce
     }
     return Failed(error, "page %u cannot be read: %s", page, std::strerror(error.code()));
   }
-  ++stats_.page_ins;
+  ++state_->stats.page_ins;
   FinishLoading(frame);
   return pinned;
 }
@@ -213,25 +247,28 @@ os::Result<Pinned> PoolCore::Load(PageNumber page, FrameIndex frame, Access acce
 Pinned PoolCore::BeginLoading(PageNumber page, FrameIndex frame, Access access) {
   FrameHeader& h = header(frame);
   h.page_number = page;
+  h.owner = Owner();
+  InOrder();
   h.state = FrameState::kLoading;
+  InOrder();
   frames_.table().Insert(page, frame);
-  ++cached_;
-  ++io_in_flight_;
-  ++loading_;
+  ++state_->cached;
+  ++state_->io_in_flight;
+  ++state_->loading;
   Pinned pinned{.bytes = frames_.frame(frame)};
   if (access == Access::kNone) return pinned;
   if (access != Access::kExclusive) pinned.slot = PinInLine(frame);
   if (pinned.slot != nullptr) return pinned;
   CountPin(frame);
-  if (access == Access::kShared) ++h.readers;
-  if (access == Access::kExclusive) h.write_latched = true;
+  if (access == Access::kShared) AddReader(frame);
+  if (access == Access::kExclusive) SetWriter(frame);
   return pinned;
 }
 
 // The page cannot be had. Its pin, if it has one, has ended.
 void PoolCore::AbandonLoading(FrameIndex frame) {
-  --io_in_flight_;
-  --loading_;
+  --state_->io_in_flight;
+  --state_->loading;
   DropPage(frame);
   GiveBack(frame);
   RefreshMirrors();
@@ -241,12 +278,14 @@ void PoolCore::AbandonLoading(FrameIndex frame) {
 void PoolCore::FinishLoading(FrameIndex frame) {
   FrameHeader& h = header(frame);
   h.state = FrameState::kValid;
-  --io_in_flight_;
-  --loading_;
+  InOrder();
+  h.owner = 0;
+  --state_->io_in_flight;
+  --state_->loading;
   if (!frames_.IsGrowthFrame(frame)) {
     replacer_->Insert(frame);
   } else if (h.pins == 0) {
-    idle_growth_.PushBack(frames_.headers(), frame);
+    state_->idle_growth.PushBack(frames_.headers(), frame);
   }
   Reopen(frame);
   RefreshMirrors();
@@ -256,11 +295,11 @@ void PoolCore::FinishLoading(FrameIndex frame) {
 os::Result<PageNumber> PoolCore::ChooseNumber(const PageNumber* requested) {
   if (requested == nullptr) {
     // A page past the end may have been read as zeros, and has its number then.
-    PageNumber page = page_count_;
+    PageNumber page = state_->page_count;
     while (page < page_limit_ && frames_.table().Find(page) != kNoFrame) ++page;
     if (page < page_limit_) return page;
   } else if (*requested < page_limit_) {
-    if (*requested >= pages_in_file_ && frames_.table().Find(*requested) == kNoFrame) {
+    if (*requested >= state_->pages_in_file && frames_.table().Find(*requested) == kNoFrame) {
       return *requested;
     }
     return Failed(os::Errno(EEXIST), "page %u exists already; get it with mpool_get", *requested);
@@ -269,8 +308,9 @@ os::Result<PageNumber> PoolCore::ChooseNumber(const PageNumber* requested) {
 }
 
 os::Result<Pinned> PoolCore::New(const PageNumber* requested, Access access, PageNumber* made) {
-  const os::LatchHolder holder(latch_);
+  const Holder holder(*this);
   StartWriter();
+  if (const os::Errno error = CatchUp(); !error.ok()) return error;
   os::Result<PageNumber> page = ChooseNumber(requested);
   if (!page.ok()) return page.error();
   const os::Result<FrameIndex> frame = TakeFrame(Overflows::kAllowed);
@@ -281,19 +321,19 @@ os::Result<Pinned> PoolCore::New(const PageNumber* requested, Access access, Pag
     return page.error();
   }
   const Pinned pinned = BeginLoading(*page, *frame, access);
-  if (*page >= page_count_) page_count_ = *page + 1;
+  if (*page >= state_->page_count) state_->page_count = *page + 1;
   {
-    const os::LatchRelease release(latch_);
+    const Unlatched unlatched(*this);
     std::memset(pinned.bytes, 0, page_size());
   }
-  ++stats_.news;
+  ++state_->stats.news;
   FinishLoading(*frame);
   *made = *page;
   return pinned;
 }
 
 os::Errno PoolCore::Delete(const Pinned& pinned, Access access) {
-  const os::LatchHolder holder(latch_);
+  const Holder holder(*this);
   os::Result<FrameIndex> frame = PinnedFrameAt(pinned.bytes);
   if (!frame.ok()) return frame.error();
   const FrameIndex index = *frame;
@@ -322,40 +362,49 @@ os::Errno PoolCore::Delete(const Pinned& pinned, Access access) {
   EndOnlyPin(*frame, pinned, access);
   DropPage(*frame);
   GiveBack(*frame);
-  ++stats_.deletes;
+  ++state_->stats.deletes;
   RefreshMirrors();
   return os::kSuccess;
 }
 
 void PoolCore::SetFilters(const Filters& filters) {
-  const os::LatchHolder holder(latch_);
+  const Holder holder(*this);
   filters_ = filters;
 }
 
 void PoolCore::SetZeroPastEnd(bool zero) {
-  const os::LatchHolder holder(latch_);
+  const Holder holder(*this);
   config_.zero_past_end = zero;
 }
 
-void PoolCore::SetAllowUnlocked(bool allow) {
-  const os::LatchHolder holder(latch_);
+os::Errno PoolCore::SetAllowUnlocked(bool allow) {
+  const Holder holder(*this);
+  if (allow && region_ != nullptr) {
+    return Failed(os::Errno(ENOTSUP), "a shared pool hands out no page that is not locked");
+  }
   config_.allow_unlocked = allow;
+  return os::kSuccess;
+}
+
+void PoolCore::SetSuspects(SuspectMode mode) {
+  const Holder holder(*this);
+  config_.suspects = mode;
 }
 
 // More can be owed than there are, for a moment, and where somebody has put a page too often.
 uint64_t PoolCore::PinsNow(uint64_t in_lines) const {
-  const uint64_t pins = counted_pins_ + in_lines;
-  return pins - std::min(pins, owed_pins_);
+  const uint64_t pins = state_->counted_pins + in_lines;
+  return pins - std::min(pins, state_->owed_pins);
 }
 
 struct mpool_stat PoolCore::Stats() {
-  const os::LatchHolder holder(latch_);
-  struct mpool_stat stats = stats_;
+  const Holder holder(*this);
+  struct mpool_stat stats = state_->stats;
   const PinLines::Totals lines = frames_.lines().Sum();
   stats.gets += lines.hits;
   stats.hits += lines.hits;
   // A hit is in its slot before it is counted.
-  const uint64_t taken = lines.hits + line_pins_ + owed_pins_;
+  const uint64_t taken = lines.hits + state_->line_pins + state_->owed_pins;
   stats.puts += taken - std::min(taken, lines.pins);
   stats.pins = PinsNow(lines.pins);
   frames_.ForEachFrame([&](FrameIndex frame) {
@@ -369,17 +418,18 @@ struct mpool_stat PoolCore::Stats() {
 }
 
 uint64_t PoolCore::Pins() {
-  const os::LatchHolder holder(latch_);
+  const Holder holder(*this);
+  if (region_ != nullptr) return OwnPins();
   return PinsNow(frames_.lines().Sum().pins);
 }
 
 PageNumber PoolCore::page_count() {
-  const os::LatchHolder holder(latch_);
-  return page_count_;
+  const Holder holder(*this);
+  return state_->page_count;
 }
 
 size_t PoolCore::ListPages(std::span<CachedPage> pages) {
-  const os::LatchHolder holder(latch_);
+  const Holder holder(*this);
   size_t count = 0;
   frames_.ForEachFrame([&](FrameIndex frame) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     const FrameHeader& h = header(frame);

@@ -39,7 +39,9 @@
 #include "mpool/internal/pin_lines.h"
 #include "mpool/internal/pool_config.h"
 #include "mpool/internal/pool_memory.h"
+#include "mpool/internal/pool_state.h"
 #include "mpool/internal/s3_fifo_replacer.h"
+#include "mpool/internal/shared_region.h"
 #include "mpool/internal/thread_line.h"
 #include "mpool/mpool.h"
 #include "os/file.h"
@@ -72,7 +74,15 @@ class PoolCore {
 
   // The references must outlive the pool. The text of every error is in ErrorText().
   static os::Result<PoolCore*> Open(os::Memory& memory, Locker& locker,
-                                    std::unique_ptr<os::File> file, const PoolConfig& config);
+                                    std::unique_ptr<os::File> file, const PoolConfig& config) {
+    return OpenIn(memory, locker, std::move(file), config, nullptr);
+  }
+  // The pool that the processes of this user share which use the same key. `descriptor`: of the file; not
+  // needed where another process has the pool open. It is not kept. Errors are also those of
+  // SharedRegion::Attach and OpenSharedFile.
+  static os::Result<PoolCore*> OpenShared(os::Memory& memory, Locker& locker,
+                                          std::span<const std::byte> key, int descriptor,
+                                          const PoolConfig& config);
   static void Close(PoolCore* pool);
   // Ends the background writer, whose filters may have pins. No other call may begin any more.
   void StopWriter();
@@ -123,10 +133,12 @@ class PoolCore {
 
   void SetFilters(const Filters& filters);
   void SetZeroPastEnd(bool zero);
-  void SetAllowUnlocked(bool allow);
+  // ENOTSUP: not with a shared pool.
+  os::Errno SetAllowUnlocked(bool allow);
+  void SetSuspects(SuspectMode mode);
   // Looks at every frame.
   struct mpool_stat Stats();
-  // Pins that are held.
+  // Pins that this process holds.
   uint64_t Pins();
   uint32_t page_size() const { return io_.page_size(); }
   PageNumber page_count();
@@ -134,6 +146,10 @@ class PoolCore {
   size_t ListPages(std::span<CachedPage> pages);
 
  private:
+  static os::Result<PoolCore*> OpenIn(os::Memory& memory, Locker& locker,
+                                      std::unique_ptr<os::File> file, const PoolConfig& config,
+                                      std::unique_ptr<SharedRegion> region);
+
   // The first error of a write-back, and the page that had it.
   struct WriteResult {
     os::Errno error;
@@ -141,8 +157,72 @@ class PoolCore {
   };
 
   PoolCore(MPOOL* handle, os::PageRange home, os::Memory& memory, Locker& locker,
-           std::unique_ptr<os::File> file, const PoolConfig& config);
+           std::unique_ptr<os::File> file, const PoolConfig& config,
+           std::unique_ptr<SharedRegion> region);
   os::Errno Prepare();
+  void MakeReplacer() ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  os::Errno PrepareState() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+
+  // Holds the latch for a scope, and after the end of another process makes good what it has left.
+  class ABSL_SCOPED_LOCKABLE Holder {
+   public:
+    explicit Holder(PoolCore& pool) ABSL_EXCLUSIVE_LOCK_FUNCTION(pool.latch_) : pool_(pool) {
+      pool.latch_.Lock();
+      pool.Resume();
+    }
+    ~Holder() ABSL_UNLOCK_FUNCTION() { pool_.latch_.Unlock(); }
+    Holder(const Holder&) = delete;
+    Holder& operator=(const Holder&) = delete;
+
+   private:
+    PoolCore& pool_;
+  };
+  // The opposite, for I/O.
+  class ABSL_SCOPED_LOCKABLE Unlatched {
+   public:
+    explicit Unlatched(PoolCore& pool) OS_RELEASES_EXCLUSIVELY(pool.latch_) : pool_(pool) {
+      pool.latch_.Unlock();
+    }
+    ~Unlatched() ABSL_UNLOCK_FUNCTION() {
+      pool_.latch_.Lock();
+      pool_.Resume();
+    }
+    Unlatched(const Unlatched&) = delete;
+    Unlatched& operator=(const Unlatched&) = delete;
+
+   private:
+    PoolCore& pool_;
+  };
+
+  // pool_recovery.cc: what other processes have done, and left undone
+  void Resume() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  bool SweepDead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void Recover() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void SettleDead(uint32_t participant) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void Suspect(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void RecoverHeader(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void RecoverPins(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void RecoverPlace(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  os::Errno JoinOthers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  os::Errno LockOwnPart();
+  void Leave();
+  // Locks here what others have added.
+  os::Errno CatchUp() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void ShareLines(uint32_t own);
+  uint64_t OwnPins() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void EndOwnPins() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  os::Result<bool> MeetSuspect(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  uint16_t Owner() const { return region_ == nullptr ? uint16_t{1} : region_->owner(); }
+  uint32_t Self() const { return region_ == nullptr ? 0 : region_->self(); }
+  // Writes into a ledger what is done to the pins of a frame. Of a pool without one: nothing.
+  void Note(FrameIndex frame, uint64_t added, uint64_t taken) {
+    NoteFor(Self(), frame, added, taken);
+  }
+  void NoteFor(uint32_t participant, FrameIndex frame, uint64_t added, uint64_t taken) {
+    if (ledger_ == nullptr) return;
+    LedgerWord& word = region_->ledger(participant)[frame];
+    word.store(word.load(std::memory_order_relaxed) + added - taken, std::memory_order_relaxed);
+  }
 
   // pool_core.cc
   os::Result<Pinned> Fetch(PageNumber page, Access access, Deadline deadline)
@@ -179,8 +259,13 @@ class PoolCore {
   bool Await(Deadline deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   PinSlot* PinInLine(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void Settle(PinLine& line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void AddReader(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void RemoveReader(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void SetWriter(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void ClearWriter(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void CountPin(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void UncountPin(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void UncountPinOf(uint32_t participant, FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void EndCountedPin(FrameIndex frame, Access access) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void EndPinOfAnother(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void EndOnlyPin(FrameIndex frame, const Pinned& pinned, Access access)
@@ -190,6 +275,11 @@ class PoolCore {
   void SettleOwed(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void Reopen(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void Close(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  uint32_t OwedBy(uint32_t participant, FrameIndex frame) const;
+  void AddOwed(uint32_t participant, FrameIndex frame, int more)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void AddWaitingWriters(int more) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void BarrierForAll();
   void Barrier() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   os::Result<FrameIndex> PinnedFrameAt(const void* address) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
 
@@ -244,18 +334,25 @@ class PoolCore {
   FrameHeader& header(FrameIndex frame) { return frames_.headers()[frame]; }
   const FrameHeader& header(FrameIndex frame) const { return frames_.headers()[frame]; }
 
-  // What hits read. `waiting_writers_`: who waits for a page to be put that is pinned in a line.
+  // What hits read. `waiting_writers_`: how many wait for a page to be put that is pinned in a line; null
+  // in a forked child.
   alignas(64) MPOOL* const handle_;
   uint64_t id_ = 0;  // never that of another pool of this process
-  std::atomic<uint32_t> waiting_writers_ = 0;
+  std::atomic<uint32_t>* const waiting_writers_;
   bool hits_without_latch_ = false;
+  // Of a shared pool: what it shares. Null: a pool of this process alone, which has its state here.
+  const std::unique_ptr<SharedRegion> region_;
 
   PoolMemory frames_;  // the same goes for its first line
   TableUsage usage_{frames_};
 
-  alignas(64) os::Latch latch_;
-  os::LatchCondition changed_;  // a page was loaded or written, or an access ended
-  const os::PageRange home_;    // the memory that this object lies in
+  LedgerWord* ledger_ = nullptr;  // this process' in the region; null: there is none
+  bool own_part_locked_ = false;
+  PoolState own_state_;
+  PoolState* const state_ ABSL_PT_GUARDED_BY(latch_);
+  os::Latch& latch_;
+  os::LatchCondition& changed_;
+  const os::PageRange home_;  // the memory that this object lies in
   os::Memory& memory_;
   Locker& locker_;
   PageIo io_;
@@ -266,33 +363,12 @@ class PoolCore {
   std::optional<S3FifoReplacer> s3_fifo_;
   std::optional<LruReplacer> lru_;
   Replacer* replacer_ ABSL_GUARDED_BY(latch_) = nullptr;
-  // Victims that nobody has pinned, closed, the first to go first.
-  static constexpr size_t kVictimsMax = 64;
-  std::array<FrameIndex, kVictimsMax> victims_ ABSL_GUARDED_BY(latch_) = {};
-  size_t victim_count_ ABSL_GUARDED_BY(latch_) = 0;
-  FrameList idle_growth_ ABSL_GUARDED_BY(latch_){FrameQueue::kIdle};
-  FrameIndex free_ ABSL_GUARDED_BY(latch_) = kNoFrame;    // the first free frame
-  PageNumber page_count_ ABSL_GUARDED_BY(latch_) = 0;     // npages
-  PageNumber pages_in_file_ ABSL_GUARDED_BY(latch_) = 0;  // the file is known to have had these
-  uint64_t cached_ ABSL_GUARDED_BY(latch_) = 0;
-  uint64_t counted_pins_ ABSL_GUARDED_BY(latch_) = 0;  // in headers
-  uint64_t owed_pins_ ABSL_GUARDED_BY(latch_) = 0;     // in headers
-  // Pins that were taken in lines under the latch, less those that have ended otherwise than by a
-  // put. With the hits, what is held and what is owed they tell how many puts there were.
-  uint64_t line_pins_ ABSL_GUARDED_BY(latch_) = 0;
-  uint64_t frames_with_counted_pins_ ABSL_GUARDED_BY(latch_) = 0;  // ordinary ones
-  uint64_t io_in_flight_ ABSL_GUARDED_BY(latch_) = 0;   // frames in kLoading or kWriteback
-  uint64_t loading_ ABSL_GUARDED_BY(latch_) = 0;        // of these, frames in kLoading
   uint64_t frames_taken_ ABSL_GUARDED_BY(latch_) = 0;   // calls of TakeFrame
   uint64_t grow_again_at_ ABSL_GUARDED_BY(latch_) = 0;  // count of these, after growth was refused
   std::thread writer_;
   os::LatchCondition writer_wakes_;
   bool writer_stops_ ABSL_GUARDED_BY(latch_) = false;
-  FrameIndex writer_hand_ ABSL_GUARDED_BY(latch_) = 0;    // the frame that it has looked at last
-  bool sync_under_way_ ABSL_GUARDED_BY(latch_) = false;   // an fdatasync: one at a time
-  uint64_t sync_failures_ ABSL_GUARDED_BY(latch_) = 0;    // of fdatasync
-  os::Errno sync_error_ ABSL_GUARDED_BY(latch_);          // of the last that failed
-  struct mpool_stat stats_ ABSL_GUARDED_BY(latch_) = {};  // what lines and headers do not count
+  FrameIndex writer_hand_ ABSL_GUARDED_BY(latch_) = 0;  // the frame that it has looked at last
 };
 
 }  // namespace mpool::internal

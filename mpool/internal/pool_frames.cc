@@ -21,10 +21,11 @@ constexpr uint64_t kBatchShare = 32;
 }  // namespace
 
 FrameIndex PoolCore::PopFree() {
-  const FrameIndex frame = free_;
+  const FrameIndex frame = state_->free;
   if (frame != kNoFrame) {
-    free_ = header(frame).next;
+    state_->free = header(frame).next;
     header(frame).next = kNoFrame;
+    header(frame).owner = Owner();
   }
   return frame;
 }
@@ -35,21 +36,24 @@ void PoolCore::GiveBack(FrameIndex frame) {
     frames_.RemoveGrowthFrame(frame);
     return;
   }
-  header(frame).next = free_;
-  free_ = frame;
+  header(frame).next = state_->free;
+  state_->free = frame;
+  header(frame).owner = 0;
 }
 
 // Makes the frame hold no page. Precondition: no pins, and nobody is doing I/O on it.
 void PoolCore::DropPage(FrameIndex frame) {
   FrameHeader& h = header(frame);
   if (h.queue == FrameQueue::kIdle) {
-    idle_growth_.Remove(frames_.headers(), frame);
+    state_->idle_growth.Remove(frames_.headers(), frame);
   } else if (h.queue != FrameQueue::kNone) {
     replacer_->Remove(frame);
   }
   frames_.table().Erase(h.page_number);
   frames_.lines().ForgetLastPut(frame);
-  --cached_;
+  --state_->cached;
+  h.owner = Owner();
+  InOrder();
   h.Reset(FrameState::kFree);
 }
 
@@ -83,9 +87,10 @@ FrameIndex PoolCore::LastPutOfThisThread() {
 uint64_t PoolCore::PrepareVictims(bool clean_only, FrameIndex spared) {
   const uint64_t size = replacer_->size();
   // Without other threads there is no barrier to be shared.
-  const size_t wanted =
-      frames_.lines().used() > 1 ? std::clamp<uint64_t>(size / kBatchShare, 1, kVictimsMax) : 1;
-  std::array<FrameIndex, kVictimsMax> batch;
+  const size_t wanted = frames_.lines().used() > 1
+                            ? std::clamp<uint64_t>(size / kBatchShare, 1, PoolState::kVictimsMax)
+                            : 1;
+  std::array<FrameIndex, PoolState::kVictimsMax> batch;
   size_t count = 0;
   uint64_t asked = 0;
   bool were_open = false;
@@ -94,7 +99,7 @@ uint64_t PoolCore::PrepareVictims(bool clean_only, FrameIndex spared) {
     if (frame == kNoFrame) break;
     const FrameHeader& h = header(frame);
     if ((h.pins > 0 && h.owed == 0) || h.state != FrameState::kValid || frame == spared ||
-        (clean_only && h.dirty.load(std::memory_order_relaxed))) {
+        ((clean_only || h.suspect) && h.dirty.load(std::memory_order_relaxed))) {
       replacer_->Return(frame);
       continue;
     }
@@ -104,8 +109,8 @@ uint64_t PoolCore::PrepareVictims(bool clean_only, FrameIndex spared) {
   if (were_open) Barrier();
   for (const FrameIndex frame : std::span(batch).first(count)) {
     if (header(frame).owed > 0) SettleOwed(frame);
-    if (PinsOf(frame) == 0 && victim_count_ < kVictimsMax) {
-      victims_[victim_count_++] = frame;
+    if (PinsOf(frame) == 0 && state_->victim_count < PoolState::kVictimsMax) {
+      state_->victims[state_->victim_count++] = frame;
     } else {
       replacer_->Return(frame);
       Reopen(frame);
@@ -116,8 +121,8 @@ uint64_t PoolCore::PrepareVictims(bool clean_only, FrameIndex spared) {
 
 // The first victim that may go; the caller's then. kNoFrame: there is none.
 FrameIndex PoolCore::PopVictim(bool clean_only, FrameIndex spared) {
-  const auto end = victims_.begin() + static_cast<ptrdiff_t>(victim_count_);
-  const auto found = std::find_if(victims_.begin(), end, [&](FrameIndex frame) {
+  const auto end = state_->victims.begin() + static_cast<ptrdiff_t>(state_->victim_count);
+  const auto found = std::find_if(state_->victims.begin(), end, [&](FrameIndex frame) {
     const FrameHeader& h = header(frame);  // a sync may be writing it
     return h.state == FrameState::kValid && frame != spared &&
            !(clean_only && h.dirty.load(std::memory_order_acquire));
@@ -125,17 +130,17 @@ FrameIndex PoolCore::PopVictim(bool clean_only, FrameIndex spared) {
   if (found == end) return kNoFrame;
   const FrameIndex frame = *found;
   std::move(found + 1, end, found);
-  --victim_count_;
+  --state_->victim_count;
   return frame;
 }
 
 // Whether it is certain without a look at each frame that all pages are pinned. A program that pins
 // more than the pool holds would else have every one of its gets look at all of them.
 bool PoolCore::AreAllPinned() {
-  const uint64_t pages = cached_ - frames_.growth_frames();
-  const uint64_t left = pages - std::min(pages, frames_with_counted_pins_);
-  std::array<FrameIndex, kVictimsMax> in_lines;
-  if (left > in_lines.size() || owed_pins_ > 0) return false;
+  const uint64_t pages = state_->cached - frames_.growth_frames();
+  const uint64_t left = pages - std::min(pages, state_->frames_with_counted_pins);
+  std::array<FrameIndex, PoolState::kVictimsMax> in_lines;
+  if (left > in_lines.size() || state_->owed_pins > 0) return false;
   size_t count = 0;
   frames_.lines().ForEachPin([&](FrameIndex frame) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     const auto end = in_lines.begin() + static_cast<ptrdiff_t>(count);
@@ -149,12 +154,12 @@ bool PoolCore::AreAllPinned() {
 // A frame that nobody has pinned, closed, or kNoFrame: two scans have found none.
 FrameIndex PoolCore::NextVictim(bool clean_only, FrameIndex spared) {
   if (AreAllPinned()) return kNoFrame;
-  const uint64_t asked_max = 2 * (replacer_->size() + victim_count_);
+  const uint64_t asked_max = 2 * (replacer_->size() + state_->victim_count);
   for (uint64_t asked = 0;;) {
     const FrameIndex frame = PopVictim(clean_only, spared);
     if (frame != kNoFrame || asked >= asked_max) return frame;
     // Victims that will not do would otherwise fill the batch.
-    while (victim_count_ > 0) Rescue(victims_[0]);
+    while (state_->victim_count > 0) Rescue(state_->victims[0]);
     const uint64_t more = PrepareVictims(clean_only, spared);
     if (more == 0) return PopVictim(clean_only, spared);
     asked += more;
@@ -163,11 +168,11 @@ FrameIndex PoolCore::NextVictim(bool clean_only, FrameIndex spared) {
 
 // A victim stays.
 void PoolCore::Rescue(FrameIndex frame) {
-  const auto end = victims_.begin() + static_cast<ptrdiff_t>(victim_count_);
-  const auto found = std::find(victims_.begin(), end, frame);
+  const auto end = state_->victims.begin() + static_cast<ptrdiff_t>(state_->victim_count);
+  const auto found = std::find(state_->victims.begin(), end, frame);
   if (found != end) {  // else somebody is writing it, to evict it then
     std::move(found + 1, end, found);
-    --victim_count_;
+    --state_->victim_count;
   }
   replacer_->Return(frame);
   Reopen(frame);
@@ -188,7 +193,7 @@ os::Result<bool> PoolCore::Evict(FrameIndex frame) {
   }
   if (h.is_victim()) replacer_->Evicted(frame);
   DropPage(frame);
-  ++stats_.evictions;
+  ++state_->stats.evictions;
   return true;
 }
 
@@ -197,12 +202,12 @@ os::Result<bool> PoolCore::Evict(FrameIndex frame) {
 // Growth frames that are no longer pinned go back, all but one that the caller may still be
 // reading. May let go of the latch.
 void PoolCore::ReturnGrowthFrames() {
-  if (idle_growth_.size() == 0) return;
+  if (state_->idle_growth.size() == 0) return;
   const FrameIndex last_put = LastPutOfThisThread();
   // Clean ones first: one that cannot be written must not keep them.
   for (const bool dirty : {false, true}) {
-    FrameIndex frame = idle_growth_.first();
-    for (uint64_t left = idle_growth_.size(); left > 0 && frame != kNoFrame; --left) {
+    FrameIndex frame = state_->idle_growth.first();
+    for (uint64_t left = state_->idle_growth.size(); left > 0 && frame != kNoFrame; --left) {
       const FrameHeader& h = header(frame);
       const FrameIndex next = h.next;
       const bool goes = frame != last_put && h.state == FrameState::kValid &&
@@ -212,13 +217,13 @@ void PoolCore::ReturnGrowthFrames() {
         if (!evicted.ok()) return;  // it stays until it can be written
         if (*evicted) GiveBack(frame);
       }
-      frame = goes && dirty ? idle_growth_.first() : next;  // the list may be another
+      frame = goes && dirty ? state_->idle_growth.first() : next;  // the list may be another
     }
   }
 }
 
 FrameIndex PoolCore::FirstIdleGrowthFrame() {
-  FrameIndex frame = idle_growth_.first();
+  FrameIndex frame = state_->idle_growth.first();
   while (frame != kNoFrame && header(frame).state != FrameState::kValid) frame = header(frame).next;
   return frame;
 }
@@ -230,11 +235,13 @@ os::Result<FrameIndex> PoolCore::TakeFrame(Overflows overflows, Deadline deadlin
   ReturnGrowthFrames();
   WriteResult failed_write;
   for (;;) {
+    if (const os::Errno error = CatchUp(); !error.ok()) return error;
     if (const FrameIndex frame = PopFree(); frame != kNoFrame) return frame;
     if (MayGrow() && frames_taken_ >= grow_again_at_ && Grow().ok()) continue;
     // After a failed write only clean pages are taken, so this ends.
     const bool clean_only = !failed_write.error.ok();
     FrameIndex victim = NextVictim(clean_only, LastPutOfThisThread());
+    if (victim == kNoFrame && SweepDead()) continue;
     if (victim == kNoFrame) {
       // The page that this thread put last goes only where there cannot be one frame more.
       victim = NextVictim(clean_only, kNoFrame);
@@ -247,8 +254,8 @@ os::Result<FrameIndex> PoolCore::TakeFrame(Overflows overflows, Deadline deadlin
       if (victim == kNoFrame) {
         // A page that is being read can be taken when that is done, and one that is being written, if
         // it is not pinned; but in a filter this thread might wait for itself.
-        const bool only_written = loading_ == 0 && AreAllPinned();
-        if (io_in_flight_ == 0 || only_written || PageIo::InFilter()) return frame;
+        const bool only_written = state_->loading == 0 && AreAllPinned();
+        if (state_->io_in_flight == 0 || only_written || PageIo::InFilter()) return frame;
         if (Await(deadline)) continue;
         return Failed(os::Errno(ETIMEDOUT), "all pages are in use, being read or being written");
       }
@@ -267,10 +274,13 @@ os::Result<FrameIndex> PoolCore::TakeFrame(Overflows overflows, Deadline deadlin
 os::Result<FrameIndex> PoolCore::Overflow() {
   if (MayGrow() && Grow().ok()) return PopFree();
   os::Result<FrameIndex> frame = frames_.AddGrowthFrame(/*locked=*/true);
-  if (frame.ok()) return frame;
+  if (frame.ok()) {
+    header(*frame).owner = Owner();
+    return frame;
+  }
   const os::Errno error =
       Failed(frame.error(), "all %llu pages in the pool are in use and no more can be locked: %s",
-             static_cast<unsigned long long>(cached_), frames_.FailureText());
+             static_cast<unsigned long long>(state_->cached), frames_.FailureText());
   if (!config_.allow_unlocked) return error;
   frame = frames_.AddGrowthFrame(/*locked=*/false);
   return frame.ok() ? frame : error;

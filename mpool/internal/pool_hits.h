@@ -48,11 +48,13 @@ inline PoolCore* PoolCore::Beside(MPOOL* handle) {
       word = entry->load(std::memory_order_acquire);
     }
   uint32_t slot_word = static_cast<uint32_t>(word >> 32);
-  if (!IsUsedMost(slot_word)) [[unlikely]] {
+  // Not open, not used most, or not locked in this process.
+  if (slot_word - kSlotTag > frames_.slot_limit()) [[unlikely]] {
     if (!PageTable::IsOpen(word)) return false;
     PageTable::Found{const_cast<PageTable::Entry*>(entry), word}.Use();
     word |= PageTable::kUsageBits;
     slot_word |= kSlotTag;
+    if (slot_word - kSlotTag > frames_.slot_limit()) return false;
   }
   PinSlot* slot = &line->slots[0];
   if (slot->load(std::memory_order_acquire) != 0) [[unlikely]] {
@@ -71,9 +73,12 @@ inline PoolCore* PoolCore::Beside(MPOOL* handle) {
 }
 
 [[gnu::always_inline]] inline bool PoolCore::EndPin(PinSlot& slot) {
+  const std::atomic<uint32_t>* const waiting_writers = waiting_writers_;
+  if (waiting_writers == nullptr) [[unlikely]]
+    return false;  // a forked child's copy of a pin
   slot.store(0, kSlotStore);
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  return waiting_writers_.load(kLoadAfterSlotStore) != 0;
+  return waiting_writers->load(kLoadAfterSlotStore) != 0;
 }
 
 // The page was changed before the mark is set, and the mark is set before the pin ends. It is stored

@@ -20,6 +20,8 @@ constexpr size_t kMoreLinesMax = 1024;
 
 constexpr char kNoMemory[] =
     "no memory, or too many mappings (vm.max_map_count); free some and try again";
+constexpr char kNoSharedMemory[] =
+    "the file system of shared memory (/dev/shm) is full; make room there, or make it larger";
 constexpr char kNoAddressSpace[] = "the address space reserved for frames is full";
 
 constexpr size_t RoundUp(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
@@ -27,16 +29,27 @@ constexpr size_t RoundUp(size_t value, size_t unit) { return (value + unit - 1) 
 }  // namespace
 
 PoolMemory::PoolMemory(os::Memory& memory, Locker& locker, uint32_t page_size,
-                       uint64_t ordinary_max, bool hugetlb)
+                       uint64_t ordinary_max, bool hugetlb, SharedRegion* region)
     : stride_(RoundUp(page_size, kFrameAlignment)),
       stride_shift_(std::has_single_bit(stride_) ? std::countr_zero(stride_) : -1),
       memory_(memory),
       locker_(locker),
-      hugetlb_(hugetlb),
-      ordinary_max_(ordinary_max) {}
+      hugetlb_(hugetlb && region == nullptr),
+      region_(region),
+      state_(region == nullptr ? own_state_ : region->state().memory) {
+  if (region == nullptr) {
+    state_.ordinary_max = ordinary_max;
+  } else {
+    slot_limit_ = 0;
+  }
+}
 
 os::Errno PoolMemory::Reserve() {
-  const uint64_t wanted = ordinary_max_;
+  if (region_ != nullptr) {
+    UseRegion();
+    return os::kSuccess;
+  }
+  const uint64_t wanted = state_.ordinary_max;
   // What is locked is in memory, so there can be no more frames than memory holds. Where a limit on
   // address space (RLIMIT_AS) refuses that, less has to do.
   uint64_t machine_max =
@@ -53,8 +66,8 @@ os::Errno PoolMemory::Reserve() {
 }
 
 os::Errno PoolMemory::TryReserve(uint64_t wanted, uint64_t machine_max) {
-  ordinary_max_ = std::clamp<uint64_t>(wanted, 1, machine_max);
-  frames_max_ = ordinary_max_ + machine_max;
+  growth_base_ = state_.ordinary_max = std::clamp<uint64_t>(wanted, 1, machine_max);
+  frames_max_ = growth_base_ + machine_max;
   const os::Errno error = MapAll();
   if (!error.ok()) UnmapAll();
   return error;
@@ -74,7 +87,7 @@ os::Errno PoolMemory::MapAll() {
   const size_t mmu_page = memory_.page_size();
   // A table of n entries lies n entries from the start, behind all smaller ones. So does a ghost.
   const size_t table_bytes = 2 * PageTable::EntriesFor(frames_max_) * sizeof(PageTable::Entry);
-  const size_t ghost_bytes = 2 * Ghost::EntriesFor(ordinary_max_) * sizeof(uint64_t);
+  const size_t ghost_bytes = 2 * Ghost::EntriesFor(state_.ordinary_max) * sizeof(uint64_t);
   const struct {
     os::PageRange* pages;
     size_t bytes;
@@ -101,16 +114,23 @@ os::Errno PoolMemory::MapAll() {
   return os::kSuccess;
 }
 
+// A shared pool's region outlives it, and its state is not to be looked at any more.
 PoolMemory::~PoolMemory() {
+  for (const Step& step : steps_) {
+    (void)Unlock(FrameBytes(step.first, step.count));
+    (void)Unlock(HeaderBytes(step.first, step.count));
+    if (region_ != nullptr) (void)Unlock(LedgerBytes(step.first, step.count));
+  }
+  if (region_ != nullptr) {
+    if (!locked_table_.empty()) (void)Unlock(locked_table_);
+    if (!locked_ghost_.empty()) (void)Unlock(locked_ghost_);
+    return;
+  }
   ForEachFrame([&](FrameIndex frame) {
     if (!IsGrowthFrame(frame) || headers_[frame].unlocked) return;
     (void)Unlock(FrameBytes(frame, 1));
     (void)Unlock(HeaderBytes(frame, 1));
   });
-  for (const Step& step : steps_) {
-    (void)Unlock(FrameBytes(step.first, step.count));
-    (void)Unlock(HeaderBytes(step.first, step.count));
-  }
   if (table_locked_) (void)Unlock(std::as_writable_bytes(table_.entries()));
   if (!ghost_.entries().empty()) (void)Unlock(std::as_writable_bytes(ghost_.entries()));
   const size_t per_page = LinesPerPage();
@@ -150,7 +170,7 @@ os::Errno PoolMemory::Acquire(std::span<std::byte> bytes, bool locked, bool to_s
     return error;
   }
   if (reserved) {
-    hugetlb_bytes_ += huge.bytes(memory_.page_size());
+    state_.hugetlb_bytes += huge.bytes(memory_.page_size());
     return os::kSuccess;
   }
   // Now, while nobody uses it: later it would make hits fault. Where it fails, never.
@@ -178,12 +198,18 @@ os::PageRange PoolMemory::HugePagesIn(std::span<std::byte> bytes) const {
 
 // The kernel says ENOMEM, which for the pool's callers means the lock limit.
 os::Errno PoolMemory::Commit(std::span<std::byte> bytes) {
+  if (region_ != nullptr) {
+    const os::Errno error = region_->Allocate(bytes);
+    if (!error.ok()) failure_text_ = kNoSharedMemory;
+    return error;
+  }
   if (memory_.Commit(PagesOf(bytes)).ok()) return os::kSuccess;
   failure_text_ = kNoMemory;
   return os::Errno(EAGAIN);
 }
 
 os::Errno PoolMemory::Lock(std::span<std::byte> bytes) {
+  if (bytes.empty()) return os::kSuccess;
   const os::Errno error = locker_.Lock(bytes);
   if (!error.ok()) failure_text_ = locker_.ErrorText();
   return error;
@@ -191,6 +217,7 @@ os::Errno PoolMemory::Lock(std::span<std::byte> bytes) {
 
 // False where pinlock has no memory to count downwards: the bytes stay locked then, once too often.
 bool PoolMemory::Unlock(std::span<std::byte> bytes) {
+  if (bytes.empty()) return true;
   if (locker_.Unlock(bytes).ok()) return true;
   unlock_refused_ = true;
   return false;
@@ -200,6 +227,7 @@ bool PoolMemory::Unlock(std::span<std::byte> bytes) {
 void PoolMemory::Unacquire(std::span<std::byte> bytes, bool locked) {
   // What stays counted must stay locked, so it does not go back.
   if (locked && !Unlock(bytes)) return;
+  if (region_ != nullptr) return;  // it is there for the next time
   const uintptr_t begin = reinterpret_cast<uintptr_t>(bytes.data());
   const size_t mmu_page = memory_.page_size();
   const os::PageNumber first(RoundUp(begin, mmu_page) / mmu_page);
@@ -212,38 +240,54 @@ os::Errno PoolMemory::AcquireFrames(FrameIndex first, uint64_t count, bool locke
   const std::span<std::byte> header_bytes = HeaderBytes(first, count);
   // Headers stay committed once they are, for FrameAt to look at.
   if (const os::Errno error = Commit(header_bytes); !error.ok()) return error;
+  if (const os::Errno error = AllocateLedgers(first, count); !error.ok()) return error;
+  const std::span<std::byte> ledger_bytes = LedgerBytes(first, count);
   if (locked) {
     if (const os::Errno error = Lock(header_bytes); !error.ok()) return error;
+    if (const os::Errno error = Lock(ledger_bytes); !error.ok()) {
+      (void)Unlock(header_bytes);
+      return error;
+    }
   }
   const os::Errno error = Acquire(FrameBytes(first, count), locked, !IsGrowthFrame(first));
   if (!error.ok()) {
-    if (locked) (void)Unlock(header_bytes);
+    if (locked) {
+      (void)Unlock(header_bytes);
+      (void)Unlock(ledger_bytes);
+    }
     return error;
   }
   for (FrameHeader& header : std::span(headers_ + first, count)) {
     header.Reset(FrameState::kFree);
+    header.owner = 0;
     header.unlocked = !locked;
   }
   return os::kSuccess;
 }
 
+PageTable PoolMemory::TableOf(size_t entries) const {
+  auto* first = static_cast<PageTable::Entry*>(table_pages_.address(memory_.page_size()));
+  return PageTable(std::span(first + entries, entries));
+}
+
 os::Errno PoolMemory::GrowTable(uint64_t frames, bool locked) {
   if (frames <= table_.capacity()) return os::kSuccess;
-  const size_t count = PageTable::EntriesFor(frames);
-  auto* first = static_cast<PageTable::Entry*>(table_pages_.address(memory_.page_size())) + count;
-  const std::span<PageTable::Entry> entries(first, count);
-  const std::span<std::byte> bytes = std::as_writable_bytes(entries);
+  PageTable grown = TableOf(PageTable::EntriesFor(frames));
+  const std::span<std::byte> bytes = std::as_writable_bytes(grown.entries());
   const os::Errno error = Acquire(bytes, true, /*to_stay=*/true);
   if (!error.ok() && (locked || !Acquire(bytes, false).ok())) return error;
-  PageTable grown(entries);
+  if (region_ != nullptr) grown.Clear();  // who was killed here may have begun with it
   table_.CopyTo(grown);
+  state_.table_entries = grown.entries().size();
   shared_table_.store(grown.Pack(), std::memory_order_release);
   // A thread may still look at the old one for its hit. It stays mapped, so that this is no fault,
   // and is emptied, so that no page is found there after it has gone from the new one.
   table_.Clear();
   if (table_locked_) (void)Unlock(std::as_writable_bytes(table_.entries()));
+  if (!locked_table_.empty()) (void)Unlock(locked_table_);
+  if (region_ != nullptr) locked_table_ = bytes;
   table_ = grown;
-  table_locked_ = error.ok();
+  table_locked_ = region_ == nullptr && error.ok();
   return os::kSuccess;
 }
 
@@ -252,16 +296,156 @@ void PoolMemory::GrowGhost(uint64_t frames) {
   const uint32_t capacity = static_cast<uint32_t>(frames - frames / 10);
   const size_t count = Ghost::EntriesFor(capacity);
   if (count <= ghost_.entries().size()) {
-    ghost_.set_capacity(std::max(capacity, ghost_.capacity()));
+    state_.ghost.capacity = std::max(capacity, state_.ghost.capacity);
     return;
   }
   const std::span<uint64_t> entries(
       static_cast<uint64_t*>(ghost_pages_.address(memory_.page_size())) + count, count);
-  if (!Acquire(std::as_writable_bytes(entries), true).ok()) return;
-  Ghost grown(entries, capacity);
+  const std::span<std::byte> bytes = std::as_writable_bytes(entries);
+  if (!Acquire(bytes, true).ok()) return;
+  if (region_ != nullptr) std::fill(entries.begin(), entries.end(), 0);
+  Ghost grown(entries, state_.ghost);
   ghost_.CopyTo(grown);
-  if (!ghost_.entries().empty()) Unacquire(std::as_writable_bytes(ghost_.entries()), true);
+  state_.ghost.capacity = capacity;
+  if (region_ == nullptr) {
+    if (!ghost_.entries().empty()) Unacquire(std::as_writable_bytes(ghost_.entries()), true);
+  } else {
+    if (!locked_ghost_.empty()) (void)Unlock(locked_ghost_);
+    locked_ghost_ = bytes;
+  }
+  state_.ghost_entries = count;
   ghost_ = grown;
+}
+
+// --- Shared pools -------------------------------------------------------------------------------
+
+void PoolMemory::UseRegion() {
+  const size_t mmu_page = memory_.page_size();
+  const auto page_of = [mmu_page](const void* address) {
+    return os::PageNumber(reinterpret_cast<uintptr_t>(address) / mmu_page);
+  };
+  table_pages_ = os::PageRange(page_of(region_->tables()), page_of(region_->ghosts()));
+  ghost_pages_ = os::PageRange(page_of(region_->ghosts()), page_of(region_->headers()));
+  headers_ = region_->headers();
+  frames_ = region_->frames();
+  frames_max_ = region_->frames_max();
+  growth_base_ = region_->ordinary_max();
+  frames_for_slots_ = reinterpret_cast<uintptr_t>(frames_) - SlotWord(0) * stride_;
+  (void)memory_.AdviseHugePages(table_pages_, os::Memory::HugePages::kForbid);  // see Acquire
+}
+
+std::span<std::byte> PoolMemory::LedgerBytes(FrameIndex first, uint64_t count) const {
+  if (region_ == nullptr) return {};
+  return std::as_writable_bytes(std::span(region_->ledger(region_->self()) + first, count));
+}
+
+// Of all participants: any may pin the frames. Those who come later make theirs themselves.
+os::Errno PoolMemory::AllocateLedgers(FrameIndex first, uint64_t count) {
+  if (region_ == nullptr) return os::kSuccess;
+  const Superblock& superblock = region_->superblock();
+  for (uint32_t i = 0; i < superblock.participants_used; ++i) {
+    if (superblock.participants[i].in_use == 0) continue;
+    const std::span<LedgerWord> words(region_->ledger(i) + first, count);
+    if (const os::Errno error = Commit(std::as_writable_bytes(words)); !error.ok()) return error;
+  }
+  return os::kSuccess;
+}
+
+os::Errno PoolMemory::AllocateOwnLedger() {
+  LedgerWord* const ledger = region_->ledger(region_->self());
+  const std::span<LedgerWord> ordinary(ledger, state_.ordinary);
+  const std::span<LedgerWord> growth(ledger + growth_base_, state_.growth_extent);
+  for (const std::span<LedgerWord> words : {ordinary, growth}) {
+    if (words.empty()) continue;
+    if (const os::Errno error = Commit(std::as_writable_bytes(words)); !error.ok()) return error;
+  }
+  return os::kSuccess;
+}
+
+void PoolMemory::Refresh() {
+  if (table_.entries().size() != state_.table_entries) table_ = TableOf(state_.table_entries);
+  if (ghost_.entries().size() != state_.ghost_entries) {
+    auto* first = static_cast<uint64_t*>(ghost_pages_.address(memory_.page_size()));
+    ghost_ = Ghost({first + state_.ghost_entries, state_.ghost_entries}, state_.ghost);
+  }
+}
+
+// Frames that another process has added, with what belongs to them.
+os::Errno PoolMemory::LockStep(FrameIndex first, uint64_t count) {
+  if (!AddStep({first, count})) return os::Errno(EAGAIN);
+  const std::span<std::byte> parts[] = {HeaderBytes(first, count), LedgerBytes(first, count),
+                                        FrameBytes(first, count)};
+  (void)memory_.AdviseHugePages(HugePagesIn(parts[2]), os::Memory::HugePages::kAllow);
+  os::Errno error;
+  size_t locked = 0;
+  while (locked < std::size(parts) && error.ok()) {
+    error = Lock(parts[locked]);
+    if (error.ok()) ++locked;
+  }
+  if (error.ok()) return error;
+  while (locked > 0) (void)Unlock(parts[--locked]);
+  steps_.pop_back();
+  return error;
+}
+
+os::Errno PoolMemory::LockTable() {
+  const std::span<std::byte> bytes = std::as_writable_bytes(table_.entries());
+  if (bytes.empty() || bytes.data() == locked_table_.data()) return os::kSuccess;
+  (void)memory_.AdviseHugePages(HugePagesIn(bytes), os::Memory::HugePages::kAllow);
+  if (const os::Errno error = Lock(bytes); !error.ok()) return error;
+  if (!locked_table_.empty()) (void)Unlock(locked_table_);
+  locked_table_ = bytes;
+  shared_table_.store(table_.Pack(), std::memory_order_release);
+  return os::kSuccess;
+}
+
+// Hits do not read it, so it may stay unlocked where it must.
+void PoolMemory::LockGhost() {
+  const std::span<std::byte> bytes = std::as_writable_bytes(ghost_.entries());
+  if (bytes.empty() || bytes.data() == locked_ghost_.data() || !Lock(bytes).ok()) return;
+  if (!locked_ghost_.empty()) (void)Unlock(locked_ghost_);
+  locked_ghost_ = bytes;
+}
+
+os::Errno PoolMemory::CatchUp() {
+  if (region_ == nullptr) return os::kSuccess;
+  if (locked_ordinary_ == state_.ordinary && locked_growth_ == state_.growth_extent &&
+      std::as_bytes(table_.entries()).data() == locked_table_.data()) {
+    return os::kSuccess;
+  }
+  const uint64_t most = std::max<uint64_t>(kStepBytesMax / stride_, 1);
+  while (locked_ordinary_ < state_.ordinary) {
+    // Not across what will be a huge page.
+    const uint64_t count =
+        std::min(most - locked_ordinary_ % most, state_.ordinary - locked_ordinary_);
+    const os::Errno error = LockStep(static_cast<FrameIndex>(locked_ordinary_), count);
+    if (!error.ok()) return error;
+    locked_ordinary_ += count;
+    slot_limit_ = static_cast<uint32_t>(locked_ordinary_);
+  }
+  while (locked_growth_ < state_.growth_extent) {
+    const os::Errno error = LockStep(static_cast<FrameIndex>(growth_base_ + locked_growth_), 1);
+    if (!error.ok()) return error;
+    ++locked_growth_;
+  }
+  LockGhost();
+  return LockTable();
+}
+
+// Of whoever was killed while the table was being replaced, all of them may have entries.
+void PoolMemory::ClearTables() {
+  if (state_.table_entries == 0) return;
+  auto* first = static_cast<PageTable::Entry*>(table_pages_.address(memory_.page_size()));
+  const std::span<PageTable::Entry> all(first, 2 * state_.table_entries);
+  for (PageTable::Entry& entry : all) entry.store(0, std::memory_order_release);
+}
+
+void PoolMemory::CountGrowthFrames() {
+  state_.growth = 0;
+  state_.growth_first_absent = 0;
+  for (uint64_t i = 0; i < state_.growth_extent; ++i) {
+    if (headers_[growth_base_ + i].state != FrameState::kAbsent) ++state_.growth;
+  }
 }
 
 std::span<std::byte> PoolMemory::LineBytes(size_t first, size_t count) const {
@@ -282,8 +466,9 @@ bool PoolMemory::AddPinLines() {
 
 uint64_t PoolMemory::NextStep() const {
   const size_t first = hugetlb_ ? kStepBytesMax : kFirstStepBytes;
-  const size_t bytes = std::clamp(ordinary_ * stride_, first, kStepBytesMax);
-  return std::min<uint64_t>(std::max<size_t>(bytes / stride_, 1), ordinary_max_ - ordinary_);
+  const size_t bytes = std::clamp(state_.ordinary * stride_, first, kStepBytesMax);
+  const uint64_t left = state_.ordinary_max - std::min(state_.ordinary, state_.ordinary_max);
+  return std::min<uint64_t>(std::max<size_t>(bytes / stride_, 1), left);
 }
 
 // Noted before anything is locked, so that nothing is locked that could not be noted.
@@ -298,14 +483,19 @@ bool PoolMemory::AddStep(const Step& step) {
 }
 
 os::Result<uint64_t> PoolMemory::Grow() {
+  if (const os::Errno error = CatchUp(); !error.ok()) return error;
   for (uint64_t count = NextStep(); count > 0; count /= 2) {
-    const FrameIndex first = static_cast<FrameIndex>(ordinary_);
+    const FrameIndex first = static_cast<FrameIndex>(state_.ordinary);
     if (!AddStep({first, count})) return os::Errno(EAGAIN);
     os::Errno error = GrowTable(frames() + count, true);
     if (error.ok()) error = AcquireFrames(first, count, true);
     if (error.ok()) {
-      ordinary_ += count;
-      GrowGhost(ordinary_);
+      state_.ordinary += count;
+      if (region_ != nullptr) {
+        locked_ordinary_ = state_.ordinary;
+        slot_limit_ = static_cast<uint32_t>(locked_ordinary_);
+      }
+      GrowGhost(state_.ordinary);
       return count;
     }
     steps_.pop_back();
@@ -315,23 +505,35 @@ os::Result<uint64_t> PoolMemory::Grow() {
 }
 
 os::Result<FrameIndex> PoolMemory::AddGrowthFrame(bool locked) {
-  uint64_t offset = growth_first_absent_;
-  while (offset < growth_extent_ && headers_[ordinary_max_ + offset].state != FrameState::kAbsent) {
+  if (const os::Errno error = CatchUp(); !error.ok()) return error;
+  uint64_t offset = state_.growth_first_absent;
+  while (offset < state_.growth_extent &&
+         headers_[growth_base_ + offset].state != FrameState::kAbsent) {
     ++offset;
   }
-  growth_first_absent_ = offset;
-  const uint64_t index = ordinary_max_ + offset;
+  state_.growth_first_absent = offset;
+  const uint64_t index = growth_base_ + offset;
   if (index >= frames_max_) {
     failure_text_ = kNoAddressSpace;
     return os::Errno(ENOMEM);
   }
   if (const os::Errno error = GrowTable(frames() + 1, locked); !error.ok()) return error;
   const FrameIndex frame = static_cast<FrameIndex>(index);
-  if (const os::Errno error = AcquireFrames(frame, 1, locked); !error.ok()) return error;
-  growth_first_absent_ = offset + 1;
-  growth_extent_ = std::max(growth_extent_, offset + 1);
-  ++growth_;
-  if (!locked) ++unlocked_;
+  if (region_ != nullptr && offset < state_.growth_extent) {
+    headers_[frame].Reset(FrameState::kFree);  // its memory has stayed
+  } else {
+    const bool noted = region_ == nullptr || AddStep({frame, 1});
+    const os::Errno error = noted ? AcquireFrames(frame, 1, locked) : os::Errno(EAGAIN);
+    if (!error.ok()) {
+      if (noted && region_ != nullptr) steps_.pop_back();
+      return error;
+    }
+    if (region_ != nullptr) locked_growth_ = offset + 1;
+  }
+  state_.growth_first_absent = offset + 1;
+  state_.growth_extent = std::max(state_.growth_extent, offset + 1);
+  ++state_.growth;
+  if (!locked) ++state_.unlocked;
   return frame;
 }
 
@@ -339,18 +541,21 @@ void PoolMemory::RemoveGrowthFrame(FrameIndex frame) {
   const bool locked = !headers_[frame].unlocked;
   headers_[frame].Reset(FrameState::kAbsent);
   headers_[frame].unlocked = false;
-  Unacquire(FrameBytes(frame, 1), locked);
-  if (locked) (void)Unlock(HeaderBytes(frame, 1));
-  growth_first_absent_ = std::min(growth_first_absent_, frame - ordinary_max_);
-  --growth_;
-  if (!locked) --unlocked_;
+  headers_[frame].owner = 0;
+  if (region_ == nullptr) {
+    Unacquire(FrameBytes(frame, 1), locked);
+    if (locked) (void)Unlock(HeaderBytes(frame, 1));
+  }
+  state_.growth_first_absent = std::min(state_.growth_first_absent, frame - growth_base_);
+  --state_.growth;
+  if (!locked) --state_.unlocked;
 }
 
 FrameIndex PoolMemory::FrameAt(const void* address) const {
   const FrameIndex frame = FrameNear(address);
   if (frame == kNoFrame) return kNoFrame;
-  const bool growth = frame >= ordinary_max_ && frame - ordinary_max_ < growth_extent_;
-  if (frame >= ordinary_ && !growth) return kNoFrame;
+  const bool growth = frame >= growth_base_ && frame - growth_base_ < state_.growth_extent;
+  if (frame >= state_.ordinary && !growth) return kNoFrame;
   return headers_[frame].state == FrameState::kAbsent ? kNoFrame : frame;
 }
 

@@ -8,6 +8,10 @@
 //   [ page tables | ghosts | pin lines | headers |
 //     frames: ordinary ones 0 … ordinary_max-1, growth frames from there ]
 //
+// The memory of a shared pool is a SharedRegion. One of its processes adds to it, with the pool's latch;
+// each locks it for itself (CatchUp), and hits find only what is locked here (slot_limit). Growth frames
+// keep their memory there: it cannot be taken from the others.
+//
 // Ordinary frames come in steps that double up to 2 MiB, and stay. Growth frames come one by one,
 // while every ordinary one is pinned, and go back one by one. Whatever is handed out was locked
 // through the Locker first, headers included; a growth frame may be unlocked if the caller says so.
@@ -31,6 +35,8 @@
 #include "mpool/internal/locker.h"
 #include "mpool/internal/page_table.h"
 #include "mpool/internal/pin_lines.h"
+#include "mpool/internal/pool_state.h"
+#include "mpool/internal/shared_region.h"
 #include "os/memory.h"
 #include "os/result.h"
 
@@ -40,9 +46,10 @@ class PoolMemory {
  public:
   // For at most `ordinary_max` ordinary frames of `page_size` bytes. Both references must outlive
   // it. `hugetlb`: what can be huge pages is taken from those that the machine has set aside
-  // (vm.nr_hugepages), as long as there are any.
+  // (vm.nr_hugepages), as long as there are any. `region`: of a pool that processes share; the other
+  // two are of no consequence then.
   PoolMemory(os::Memory& memory, Locker& locker, uint32_t page_size, uint64_t ordinary_max,
-             bool hugetlb = false);
+             bool hugetlb = false, SharedRegion* region = nullptr);
   // Reserves the address space: for at least one ordinary frame (fewer than ordinary_max if the
   // machine is smaller), and as many growth frames as the machine could hold; less where address
   // space is limited (RLIMIT_AS), so that half of what is left stays free. Once, before all other
@@ -64,15 +71,30 @@ class PoolMemory {
   os::Result<FrameIndex> AddGrowthFrame(bool locked);
   // Gives one back. Precondition: it was added, and holds no page.
   void RemoveGrowthFrame(FrameIndex frame);
-  bool IsGrowthFrame(FrameIndex frame) const { return frame >= ordinary_max_; }
+  bool IsGrowthFrame(FrameIndex frame) const { return frame >= growth_base_; }
   // Why the last Grow or AddGrowthFrame failed, in words. Valid until the next call, in its thread.
   const char* FailureText() const { return failure_text_; }
+
+  // For a shared pool, after each time that others may have had the latch: knows what they have
+  // added.
+  void Refresh();
+  // And locks it here. Errors are the Locker's; what is locked stays so.
+  os::Errno CatchUp();
+  // Makes the ledger of a participant that has just come, for all frames that there are.
+  os::Errno AllocateOwnLedger();
+  // Recovery: the page table is emptied, and all that came before it.
+  void ClearTables();
+  // Frames have been found absent that were counted, or the other way round.
+  void CountGrowthFrames();
+  void set_ordinary_max(uint64_t frames) { state_.ordinary_max = frames; }
 
   // Adds a page of memory to the pin lines. False: there is no more, or it cannot be locked.
   bool AddPinLines();
 
   FrameHeader* headers() const { return headers_; }
   std::byte* frame(FrameIndex index) const { return frames_ + index * stride_; }
+  // Words in slots up to here are of frames that are locked in this process.
+  uint32_t slot_limit() const { return slot_limit_.load(std::memory_order_relaxed); }
   // By a word in a slot that is not free.
   std::byte* FrameOfSlot(uint32_t slot_word) const {
     return reinterpret_cast<std::byte*>(frames_for_slots_ + slot_word * stride_);
@@ -93,14 +115,24 @@ class PoolMemory {
   PinLines& lines() { return lines_; }
   Ghost& ghost() { return ghost_; }
 
-  uint64_t frames() const { return ordinary_ + growth_; }
-  uint64_t growth_frames() const { return growth_; }
-  uint64_t unlocked_frames() const { return unlocked_; }
+  // The ordinary frames are those below this one.
+  uint64_t ordinary_end() const { return state_.ordinary; }
+  uint64_t frames() const { return state_.ordinary + state_.growth; }
+  uint64_t growth_frames() const { return state_.growth; }
+  uint64_t unlocked_frames() const { return state_.unlocked; }
   // Bytes in reserved huge pages.
-  uint64_t hugetlb_bytes() const { return hugetlb_bytes_; }
-  uint64_t ordinary_max() const { return ordinary_max_; }
+  uint64_t hugetlb_bytes() const { return state_.hugetlb_bytes; }
+  uint64_t ordinary_max() const { return state_.ordinary_max; }
 
  private:
+  // What a shared pool has beside the same of all.
+  void UseRegion();
+  std::span<std::byte> LedgerBytes(FrameIndex first, uint64_t count) const;
+  os::Errno AllocateLedgers(FrameIndex first, uint64_t count);
+  os::Errno LockStep(FrameIndex first, uint64_t count);
+  os::Errno LockTable();
+  void LockGhost();
+  PageTable TableOf(size_t entries) const;
   // Reserves for the ordinary frames that are wanted, but at most `machine_max`, and as many
   // others.
   os::Errno TryReserve(uint64_t wanted, uint64_t machine_max);
@@ -140,15 +172,19 @@ class PoolMemory {
   alignas(64) std::atomic<uint64_t> shared_table_ = 0;
   std::byte* frames_ = nullptr;
   uintptr_t frames_for_slots_ = 0;  // where the frame of a slot's word 0 would be
-  const size_t stride_;             // bytes from one frame to the next
-  const int stride_shift_;          // its logarithm; -1: it is no power of two
-  uint64_t frames_max_ = 0;         // address space is reserved for these
+  std::atomic<uint32_t> slot_limit_ = kSlotFrameMask;
+  const size_t stride_;      // bytes from one frame to the next
+  const int stride_shift_;   // its logarithm; -1: it is no power of two
+  uint64_t frames_max_ = 0;  // address space is reserved for these
   FrameHeader* headers_ = nullptr;
 
   alignas(64) os::Memory& memory_;
   Locker& locker_;
   const bool hugetlb_;
-  uint64_t ordinary_max_;
+  SharedRegion* const region_ = nullptr;
+  MemoryState own_state_;
+  MemoryState& state_;
+  uint64_t growth_base_ = 0;  // the first growth frame
   // The reservations.
   os::PageRange table_pages_, ghost_pages_, line_pages_, header_pages_, frame_pages_;
   PageTable table_;
@@ -158,14 +194,11 @@ class PoolMemory {
   bool unlock_refused_ = false;  // somewhere, some time: those addresses stay reserved for ever
   const char* failure_text_ = "";
 
-  uint64_t ordinary_ = 0;
-  uint64_t growth_ = 0;
-  uint64_t unlocked_ = 0;
-  uint64_t hugetlb_bytes_ = 0;
-  std::vector<Step> steps_;  // of ordinary frames, as they were locked
-  // Growth frames: those from ordinary_max_ up to here have, or have had, a header.
-  uint64_t growth_extent_ = 0;
-  uint64_t growth_first_absent_ = 0;  // counted from ordinary_max_; none below it is absent
+  std::vector<Step> steps_;  // of frames, as they were locked; growth frames only of a shared pool
+  // Of a shared pool: how much of it is locked here.
+  uint64_t locked_ordinary_ = 0;
+  uint64_t locked_growth_ = 0;
+  std::span<std::byte> locked_table_, locked_ghost_;
 };
 
 // Inline, as mpool_put() begins with it. Most page sizes are powers of two, and a division would be
@@ -181,8 +214,8 @@ inline FrameIndex PoolMemory::FrameNear(const void* address) const {
 
 template <typename Visit>
 void PoolMemory::ForEachFrame(Visit visit) const {
-  for (uint64_t i = 0; i < ordinary_; ++i) visit(static_cast<FrameIndex>(i));
-  for (uint64_t i = ordinary_max_; i < ordinary_max_ + growth_extent_; ++i) {
+  for (uint64_t i = 0; i < state_.ordinary; ++i) visit(static_cast<FrameIndex>(i));
+  for (uint64_t i = growth_base_; i < growth_base_ + state_.growth_extent; ++i) {
     if (headers_[i].state != FrameState::kAbsent) visit(static_cast<FrameIndex>(i));
   }
 }

@@ -17,6 +17,7 @@ namespace mpool::internal {
 namespace {
 
 constexpr uint8_t kReadsToOpen = 8;
+constexpr std::chrono::milliseconds kWaitBeforeLook{10};
 
 }  // namespace
 
@@ -25,7 +26,7 @@ constexpr uint8_t kReadsToOpen = 8;
 // A writer waits on a condition. It has said so before it looked at the slots, with a barrier in
 // between; so either it has seen this thread's slot free, or this thread has seen it waiting.
 void PoolCore::WakeWriters() {
-  const os::LatchHolder holder(latch_);
+  const Holder holder(*this);
   changed_.NotifyAll();
 }
 
@@ -34,13 +35,13 @@ os::Errno PoolCore::Put(const void* address, bool dirty) {
   const PutResult result = TryPut(address, dirty);
   if (result == PutResult::kWake) WakeWriters();
   if (result != PutResult::kNotHere) return os::kSuccess;
-  const os::LatchHolder holder(latch_);
+  const Holder holder(*this);
   const os::Result<FrameIndex> frame = PinnedFrameAt(address);
   if (!frame.ok()) return frame.error();
   if (dirty) header(*frame).dirty.store(true, std::memory_order_release);
   if (header(*frame).pins > 0) {
     EndCountedPin(*frame, Access::kPinned);
-    ++stats_.puts;
+    ++state_->stats.puts;
   } else {
     EndPinOfAnother(*frame);
   }
@@ -57,9 +58,9 @@ void PoolCore::Release(const Pinned& pinned, Access access, bool dirty) {
     if (EndPin(*pinned.slot)) WakeWriters();
     return;
   }
-  const os::LatchHolder holder(latch_);
+  const Holder holder(*this);
   EndCountedPin(frame, access);
-  ++stats_.puts;
+  ++state_->stats.puts;
 }
 
 // --- Lines --------------------------------------------------------------------------------------
@@ -87,7 +88,7 @@ PinSlot* PoolCore::PinInLine(FrameIndex frame) {
     if (slot == nullptr) return nullptr;
   }
   slot->store(SlotWord(frame), kSlotStore);
-  ++line_pins_;
+  ++state_->line_pins;
   return slot;
 }
 
@@ -95,11 +96,23 @@ PinSlot* PoolCore::PinInLine(FrameIndex frame) {
 void PoolCore::Settle(PinLine& line) {
   for (PinSlot& slot : line.slots) {
     const uint32_t held = slot.load(std::memory_order_acquire);
-    if (held == 0 || header(FrameInSlot(held)).owed == 0) continue;
-    --header(FrameInSlot(held)).owed;
-    --owed_pins_;
+    if (held == 0 || OwedBy(Self(), FrameInSlot(held)) == 0) continue;
+    AddOwed(Self(), FrameInSlot(held), -1);
     slot.store(0, kSlotStore);
   }
+}
+
+// Owed pins are this process' own: it has put them, in one thread for another.
+uint32_t PoolCore::OwedBy(uint32_t participant, FrameIndex frame) const {
+  if (ledger_ == nullptr) return header(frame).owed;
+  return OwedIn(region_->ledger(participant)[frame].load(std::memory_order_relaxed));
+}
+
+void PoolCore::AddOwed(uint32_t participant, FrameIndex frame, int more) {
+  header(frame).owed = static_cast<uint16_t>(header(frame).owed + more);
+  state_->owed_pins += static_cast<uint64_t>(int64_t{more});
+  if (more > 0) NoteFor(participant, frame, kLedgerOwed, 0);
+  if (more < 0) NoteFor(participant, frame, 0, kLedgerOwed);
 }
 
 // Those that a put was owed for may have been counted ones: see SettleOwed.
@@ -112,19 +125,25 @@ uint32_t PoolCore::PinsOf(FrameIndex frame) {
 // A slot whose pin was owed may have been freed by a put of another pin of the page, one that is
 // counted, or by a put too many. Precondition: the entry is closed, after a barrier.
 void PoolCore::SettleOwed(FrameIndex frame) {
-  FrameHeader& h = header(frame);
-  for (const uint32_t held = frames_.lines().CountPins(frame); h.owed > held; --h.owed) {
-    --owed_pins_;
-    if (h.pins == 0) continue;
-    UncountPin(frame);
-    ++stats_.puts;
+  const uint32_t participants = region_ == nullptr ? 1 : region_->superblock().participants_used;
+  for (uint32_t i = 0; i < participants && header(frame).owed > 0; ++i) {
+    uint32_t owed = OwedBy(i, frame);
+    if (owed == 0) continue;
+    for (const uint32_t held = frames_.lines().CountPinsIn(i, frame); owed > held; --owed) {
+      AddOwed(i, frame, -1);
+      const uint32_t counted =
+          ledger_ == nullptr ? header(frame).pins
+                             : PinsIn(region_->ledger(i)[frame].load(std::memory_order_relaxed));
+      if (counted == 0) continue;
+      UncountPinOf(i, frame);
+      ++state_->stats.puts;
+    }
   }
 }
 
 // The pin is in the line of a thread that may be using it at this moment, so the slot stays.
 void PoolCore::EndPinOfAnother(FrameIndex frame) {
-  ++header(frame).owed;
-  ++owed_pins_;
+  AddOwed(Self(), frame, 1);
   changed_.NotifyAll();  // as the end of any pin does, to those who wait for the page
 }
 
@@ -132,8 +151,16 @@ void PoolCore::Barrier() {
   const PinLines& lines = frames_.lines();
   if (!hits_without_latch_ || lines.used() == 0) return;
   // Without lines of other threads there are no hits but this thread's.
-  if (lines.used() == 1 && ThreadLine::Of(id_) == &lines[0]) return;
-  os::ProcessBarrier();
+  if (lines.IsOnly(ThreadLine::Of(id_))) return;
+  BarrierForAll();
+}
+
+void PoolCore::BarrierForAll() {
+  if (region_ == nullptr) {
+    os::ProcessBarrier();
+  } else {
+    os::SharedBarrier();
+  }
 }
 
 // From now on whoever wants the page needs the latch, and what was pinned without it is seen.
@@ -145,7 +172,7 @@ void PoolCore::Close(FrameIndex frame) {
 void PoolCore::Reopen(FrameIndex frame) {
   const FrameHeader& h = header(frame);
   const bool open = hits_without_latch_ && h.holds_page() && !frames_.IsGrowthFrame(frame) &&
-                    !h.is_victim() && !h.write_latched && h.reads_to_open == 0;
+                    !h.is_victim() && !h.write_latched && !h.suspect && h.reads_to_open == 0;
   if (open) frames_.table().Open(h.page_number);
 }
 
@@ -153,27 +180,51 @@ void PoolCore::Reopen(FrameIndex frame) {
 
 void PoolCore::CountPin(FrameIndex frame) {
   FrameHeader& h = header(frame);
-  if (h.queue == FrameQueue::kIdle) idle_growth_.Remove(frames_.headers(), frame);
-  if (h.pins++ == 0 && !frames_.IsGrowthFrame(frame)) ++frames_with_counted_pins_;
-  ++counted_pins_;
+  if (h.queue == FrameQueue::kIdle) state_->idle_growth.Remove(frames_.headers(), frame);
+  Note(frame, kLedgerPin, 0);
+  if (h.pins++ == 0 && !frames_.IsGrowthFrame(frame)) ++state_->frames_with_counted_pins;
+  ++state_->counted_pins;
 }
 
-void PoolCore::UncountPin(FrameIndex frame) {
+void PoolCore::UncountPin(FrameIndex frame) { UncountPinOf(Self(), frame); }
+
+void PoolCore::UncountPinOf(uint32_t participant, FrameIndex frame) {
   FrameHeader& h = header(frame);
-  --counted_pins_;
+  NoteFor(participant, frame, 0, kLedgerPin);
+  --state_->counted_pins;
   if (--h.pins > 0) return;
   if (!frames_.IsGrowthFrame(frame)) {
-    --frames_with_counted_pins_;
+    --state_->frames_with_counted_pins;
   } else if (h.holds_page()) {
-    idle_growth_.PushBack(frames_.headers(), frame);
+    state_->idle_growth.PushBack(frames_.headers(), frame);
   }
+}
+
+void PoolCore::AddReader(FrameIndex frame) {
+  ++header(frame).readers;
+  Note(frame, kLedgerReader, 0);
+}
+
+void PoolCore::RemoveReader(FrameIndex frame) {
+  --header(frame).readers;
+  Note(frame, 0, kLedgerReader);
+}
+
+void PoolCore::SetWriter(FrameIndex frame) {
+  header(frame).write_latched = true;
+  Note(frame, kLedgerWriter, 0);
+}
+
+void PoolCore::ClearWriter(FrameIndex frame) {
+  header(frame).write_latched = false;
+  Note(frame, 0, kLedgerWriter);
 }
 
 void PoolCore::EndCountedPin(FrameIndex frame, Access access) {
   FrameHeader& h = header(frame);
-  if (access == Access::kShared) --h.readers;
+  if (access == Access::kShared) RemoveReader(frame);
   if (access == Access::kExclusive) {
-    h.write_latched = false;
+    ClearWriter(frame);
     h.reads_to_open = frames_.lines().used() > 1 ? kReadsToOpen : 0;
     Reopen(frame);
   }
@@ -201,24 +252,28 @@ void PoolCore::EndOnlyPin(FrameIndex frame, const Pinned& pinned, Access access)
   if (slot == nullptr && line != nullptr) slot = line->Find(frame);
   if (slot != nullptr && header(frame).pins == 0) {
     slot->store(0, kSlotStore);
-    --line_pins_;
+    --state_->line_pins;
   } else if (header(frame).pins > 0) {
-    if (access == Access::kShared) --header(frame).readers;
-    if (access == Access::kExclusive) header(frame).write_latched = false;
+    if (access == Access::kShared) RemoveReader(frame);
+    if (access == Access::kExclusive) ClearWriter(frame);
     UncountPin(frame);
   } else {
     EndPinOfAnother(frame);
-    --line_pins_;
+    --state_->line_pins;
   }
 }
 
 // --- Accesses -----------------------------------------------------------------------------------
 
-// False: the deadline has passed.
+// False: the deadline has passed. Whoever is waited for may have died, with its process, so in a shared
+// pool that is looked after now and then.
 bool PoolCore::Await(Deadline deadline) {
-  if (deadline != kNoDeadline) return changed_.WaitUntil(latch_, deadline);
-  changed_.Wait(latch_);
-  return true;
+  if (region_ == nullptr) return changed_.WaitUntil(latch_, deadline);
+  const Deadline look = std::chrono::steady_clock::now() + kWaitBeforeLook;
+  const bool in_time = changed_.WaitUntil(latch_, std::min(deadline, look));
+  Resume();
+  if (in_time) return true;
+  return SweepDead() || look < deadline;
 }
 
 os::Result<Pinned> PoolCore::Pin(FrameIndex frame, Access access, Deadline deadline) {
@@ -251,7 +306,7 @@ os::Errno PoolCore::AwaitSharing(FrameIndex frame, Deadline deadline) {
   while (h.write_latched) {
     if (!Await(deadline) && h.write_latched) return os::Errno(ETIMEDOUT);
   }
-  ++h.readers;
+  AddReader(frame);
   if (h.reads_to_open > 0 && --h.reads_to_open == 0) Reopen(frame);
   return os::kSuccess;
 }
@@ -263,6 +318,12 @@ bool PoolCore::IsInUse(FrameIndex frame) {
          frames_.lines().CountPins(frame) > h.owed;
 }
 
+void PoolCore::AddWaitingWriters(int more) {
+  const uint32_t added = static_cast<uint32_t>(more);
+  if (region_ != nullptr) region_->superblock().participants[Self()].waiting_writers += added;
+  state_->waiting_writers.fetch_add(added, std::memory_order_seq_cst);
+}
+
 os::Errno PoolCore::AwaitExclusion(FrameIndex frame, Deadline deadline) {
   FrameHeader& h = header(frame);
   const auto close = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
@@ -272,19 +333,19 @@ os::Errno PoolCore::AwaitExclusion(FrameIndex frame, Deadline deadline) {
   close();
   bool in_use = IsInUse(frame);
   if (in_use) {
-    waiting_writers_.fetch_add(1, std::memory_order_seq_cst);
+    AddWaitingWriters(1);
     // Always: a pin in a line may be ended by a thread that has no line (EndPin).
-    if (hits_without_latch_) os::ProcessBarrier();
+    if (hits_without_latch_) BarrierForAll();
     bool in_time = true;
     while ((in_use = IsInUse(frame)) && in_time) {
       in_time = Await(deadline);
       close();  // gets have gone on meanwhile, and may have opened it
     }
-    waiting_writers_.fetch_sub(1, std::memory_order_relaxed);
+    AddWaitingWriters(-1);
     // Not looked at again: a hit that will retreat may be in a slot for a moment.
     if (in_use) return os::Errno(ETIMEDOUT);
   }
-  h.write_latched = true;
+  SetWriter(frame);
   return os::kSuccess;
 }
 

@@ -19,7 +19,7 @@ size_t PoolCore::TakeFrames(std::span<const PageNumber>& pages, std::span<Fetchi
     const PageNumber page = pages.front();
     const auto taken = std::find_if(batch.begin(), batch.begin() + static_cast<ptrdiff_t>(count),
                                     [page](const Fetching& other) { return other.page == page; });
-    const bool wanted = page < page_count_ && frames_.table().Find(page) == kNoFrame &&
+    const bool wanted = page < state_->page_count && frames_.table().Find(page) == kNoFrame &&
                         taken == batch.begin() + static_cast<ptrdiff_t>(count);
     if (wanted) {
       const os::Result<FrameIndex> frame = TakeFrame(Overflows::kForbidden);
@@ -47,16 +47,17 @@ size_t PoolCore::LoadMany(std::span<const Fetching> batch) {
     }
     const Pinned pinned = BeginLoading(fetching.page, fetching.frame, Access::kNone);
     frames[count] = fetching.frame;
-    reads[count++] = {fetching.page, pinned.bytes, fetching.page < pages_in_file_, os::kSuccess};
+    reads[count++] = {fetching.page, pinned.bytes, fetching.page < state_->pages_in_file,
+                      os::kSuccess};
   }
   {
-    const os::LatchRelease release(latch_);
+    const Unlatched unlatched(*this);
     io_.ReadMany(std::span(reads).first(count));
   }
   size_t read = 0;
   for (size_t i = 0; i < count; ++i) {
     if (reads[i].error.ok()) {
-      ++stats_.page_ins;
+      ++state_->stats.page_ins;
       ++read;
       FinishLoading(frames[i]);
     } else {
@@ -67,7 +68,7 @@ size_t PoolCore::LoadMany(std::span<const Fetching> batch) {
 }
 
 size_t PoolCore::Prefetch(std::span<const PageNumber> pages) {
-  const os::LatchHolder holder(latch_);
+  const Holder holder(*this);
   size_t read = 0;
   while (!pages.empty()) {
     // More than the pool can hold would only drive out what was read before.

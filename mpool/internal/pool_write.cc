@@ -27,8 +27,13 @@ constexpr uint64_t kBatchShare = 4;
 // latch. On error those that could not be written are dirty again.
 PoolCore::WriteResult PoolCore::WriteBack(std::span<Run> runs) {
   for (const Run& run : runs) {
-    for (const FrameIndex frame : run.frames) header(frame).state = FrameState::kWriteback;
-    io_in_flight_ += run.frames.size();
+    for (const FrameIndex frame : run.frames) {
+      header(frame).owner = Owner();
+      InOrder();
+      header(frame).state = FrameState::kWriteback;
+      InOrder();
+    }
+    state_->io_in_flight += run.frames.size();
   }
   WriteRuns(runs);
   WriteResult first_failure;
@@ -48,8 +53,12 @@ PoolCore::WriteResult PoolCore::WriteBack(std::span<Run> runs) {
     }
   }
   for (const Run& run : runs) {
-    for (const FrameIndex frame : run.frames) header(frame).state = FrameState::kValid;
-    io_in_flight_ -= run.frames.size();
+    for (const FrameIndex frame : run.frames) {
+      header(frame).state = FrameState::kValid;
+      InOrder();
+      header(frame).owner = 0;
+    }
+    state_->io_in_flight -= run.frames.size();
   }
   changed_.NotifyAll();
   return first_failure;
@@ -84,7 +93,7 @@ void PoolCore::WriteRuns(std::span<Run> runs) {
                  .error = {}};
   }
   {
-    const os::LatchRelease release(latch_);
+    const Unlatched unlatched(*this);
     io_.WriteMany(std::span(writes).first(runs.size()), filters);
   }
   for (size_t i = 0; i < runs.size(); ++i) {
@@ -97,10 +106,10 @@ void PoolCore::WriteRuns(std::span<Run> runs) {
       }
     }
     if (!runs[i].error.ok()) continue;
-    stats_.page_outs += runs[i].frames.size();
+    state_->stats.page_outs += runs[i].frames.size();
     const PageNumber end = writes[i].first_page + static_cast<PageNumber>(runs[i].frames.size());
-    pages_in_file_ = std::max(pages_in_file_, end);
-    page_count_ = std::max(page_count_, end);
+    state_->pages_in_file = std::max(state_->pages_in_file, end);
+    state_->page_count = std::max(state_->page_count, end);
   }
 }
 
@@ -149,9 +158,9 @@ size_t PoolCore::NextRun(std::span<const DirtyPage> pages, Latched latched, bool
     const auto is_there = [&h, number = page] { return h.holds_page() && h.page_number == number; };
     while (is_there() && h.state == FrameState::kWriteback) {
       if (length > 0 || !may_wait) return i;
-      changed_.Wait(latch_);
+      (void)Await(kNoDeadline);
     }
-    const bool may_be_written = latched == Latched::kToo || !h.write_latched;
+    const bool may_be_written = (latched == Latched::kToo || !h.write_latched) && !h.suspect;
     if (is_there() && may_be_written && h.dirty.load(std::memory_order_acquire)) {
       run[length++] = frame;
     } else if (length > 0) {
@@ -193,15 +202,18 @@ PoolCore::WriteResult PoolCore::WriteInBatches(std::span<const DirtyPage> pages,
 // where one fails every page that was written since the last success is to be written again,
 // whoever wrote it.
 os::Errno PoolCore::SyncFile() {
-  while (sync_under_way_) changed_.Wait(latch_);
-  sync_under_way_ = true;
+  while (state_->sync_owner != 0) (void)Await(kNoDeadline);
+  state_->sync_owner = Owner();
   frames_.ForEachFrame([&](FrameIndex frame) {
     FrameHeader& h = header(frame);
-    h.syncing = std::exchange(h.unsynced, false);
+    if (!h.unsynced) return;
+    h.syncing = true;
+    InOrder();
+    h.unsynced = false;
   });
   os::Errno error;
   {
-    const os::LatchRelease release(latch_);
+    const Unlatched unlatched(*this);
     error = io_.Sync();
   }
   frames_.ForEachFrame([&](FrameIndex frame) {
@@ -211,26 +223,38 @@ os::Errno PoolCore::SyncFile() {
     h.syncing = false;
   });
   if (!error.ok()) {
-    ++sync_failures_;
-    sync_error_ = error;
+    ++state_->sync_failures;
+    state_->sync_error = error.code();
   }
-  sync_under_way_ = false;
+  state_->sync_owner = 0;
   changed_.NotifyAll();
   return error;
 }
 
 os::Errno PoolCore::Sync() {
-  const os::LatchHolder holder(latch_);
+  const Holder holder(*this);
   std::unique_ptr<DirtyPage[]> pages;
   size_t count = 0;
   if (const os::Errno error = CollectDirty(pages, count); !error.ok()) return error;
-  const uint64_t failures_before = sync_failures_;
+  const uint64_t failures_before = state_->sync_failures;
+  PageNumber suspect = kMaxPageNumber;
+  for (const DirtyPage& dirty : std::span(pages.get(), count)) {
+    if (header(dirty.frame).suspect) suspect = std::min(suspect, dirty.page);
+  }
   const WriteResult first_failure = WriteInBatches({pages.get(), count}, Latched::kToo);
   os::Errno sync_error = SyncFile();
   // Another thread's fdatasync may have been told of a page that was written here.
-  if (sync_error.ok() && sync_failures_ != failures_before) sync_error = sync_error_;
+  if (sync_error.ok() && state_->sync_failures != failures_before) {
+    sync_error = os::Errno(state_->sync_error);
+  }
   RefreshMirrors();
   if (!first_failure.error.ok()) return WriteFailed(first_failure);
+  if (sync_error.ok() && suspect != kMaxPageNumber) {
+    return Failed(os::Errno(EOWNERDEAD),
+                  "page %u is not written: a process died that may have been changing it; get it "
+                  "to be told so, look at it, and sync again",
+                  suspect);
+  }
   if (sync_error.ok()) return os::kSuccess;
   return Failed(sync_error, "the file cannot be synchronised, its pages stay dirty: %s",
                 std::strerror(sync_error.code()));

@@ -34,7 +34,7 @@ void PoolCore::StartWriter() {
 
 void PoolCore::StopWriter() {
   {
-    const os::LatchHolder holder(latch_);
+    const Holder holder(*this);
     writer_stops_ = true;
     writer_wakes_.NotifyAll();
   }
@@ -42,7 +42,7 @@ void PoolCore::StopWriter() {
 }
 
 void PoolCore::RunWriter() {
-  const os::LatchHolder holder(latch_);
+  const Holder holder(*this);
   while (!writer_stops_) {
     const bool written = WriteSome();
     const auto pause = written ? kPause : kPauseAfterFailure;

@@ -45,6 +45,11 @@ class FrameList {
 
   FrameIndex first() const { return first_; }
   uint64_t size() const { return size_; }
+  // What it held is in no list then; its headers are not touched.
+  void Clear() {
+    first_ = last_ = kNoFrame;
+    size_ = 0;
+  }
   void PushBack(FrameHeader* headers, FrameIndex frame);
   // Precondition: it is in this list.
   void Remove(FrameHeader* headers, FrameIndex frame);

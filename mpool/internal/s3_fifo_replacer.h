@@ -23,11 +23,17 @@ class UsageCounters {
   virtual void SetUsage(FrameIndex frame, unsigned usage) = 0;
 };
 
+// Its queues. Plain data.
+struct S3FifoQueues {
+  FrameList small{FrameQueue::kSmall};
+  FrameList main{FrameQueue::kMain};
+};
+
 class S3FifoReplacer final : public Replacer {
  public:
-  // The three must outlive the replacer.
-  S3FifoReplacer(FrameHeader* headers, UsageCounters& usage, Ghost& ghost)
-      : headers_(headers), usage_(usage), ghost_(ghost) {}
+  // All must outlive the replacer.
+  S3FifoReplacer(FrameHeader* headers, UsageCounters& usage, Ghost& ghost, S3FifoQueues& queues)
+      : headers_(headers), usage_(usage), ghost_(ghost), small_(queues.small), main_(queues.main) {}
 
   void Insert(FrameIndex frame) override;
   void Remove(FrameIndex frame) override;
@@ -44,8 +50,8 @@ class S3FifoReplacer final : public Replacer {
   FrameHeader* const headers_;
   UsageCounters& usage_;
   Ghost& ghost_;
-  FrameList small_{FrameQueue::kSmall};
-  FrameList main_{FrameQueue::kMain};
+  FrameList& small_;
+  FrameList& main_;
 };
 
 }  // namespace mpool::internal

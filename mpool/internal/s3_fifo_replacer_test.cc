@@ -12,7 +12,7 @@ constexpr FrameIndex kFrames = 40;
 
 class S3Fifo : public testing::Test, protected UsageCounters {
  protected:
-  S3Fifo() : ghost_(entries_, kFrames), replacer_(headers_.data(), *this, ghost_) {}
+  S3Fifo() : ghost_(entries_, ghost_state_), replacer_(headers_.data(), *this, ghost_, queues_) {}
 
   unsigned UsageOf(FrameIndex frame) const override { return usage_[frame]; }
   void SetUsage(FrameIndex frame, unsigned usage) override { usage_[frame] = usage; }
@@ -34,7 +34,9 @@ class S3Fifo : public testing::Test, protected UsageCounters {
   std::array<FrameHeader, kFrames> headers_;
   std::array<unsigned, kFrames> usage_ = {};
   std::vector<uint64_t> entries_ = std::vector<uint64_t>(64);
+  GhostState ghost_state_{.capacity = kFrames};
   Ghost ghost_;
+  S3FifoQueues queues_;
   S3FifoReplacer replacer_;
 };
 
@@ -140,7 +142,8 @@ TEST_F(S3Fifo, TakeEndsThoughEveryPageIsUsedAgainAndAgain) {
     unsigned UsageOf(FrameIndex) const override { return 3; }
     void SetUsage(FrameIndex, unsigned) override {}
   } always;
-  S3FifoReplacer replacer(headers_.data(), always, ghost_);
+  S3FifoQueues queues;
+  S3FifoReplacer replacer(headers_.data(), always, ghost_, queues);
   for (FrameIndex frame = 0; frame < 8; ++frame) {
     headers_[frame].page_number = frame;
     replacer.Insert(frame);

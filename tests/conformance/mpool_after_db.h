@@ -17,24 +17,26 @@ typedef struct {
 } DBT;
 #endif
 
+#include <string.h>
+
 #include "mpool/mpool.h"
 
 #ifdef __cplusplus
-#define NAME KeyIsRefusedAfterDbHInCxx
+#define NAME KeyIsUnderstoodAfterDbHInCxx
 extern "C" {
 #else
-#define NAME KeyIsRefusedAfterDbHInC
+#define NAME KeyIsUnderstoodAfterDbHInC
 #endif
 
 int NAME(int fd);
 
-/* A key of that db.h's type. Returns whether the pool was refused. */
+/* A key of that db.h's type, of no bytes. Returns whether the pool was refused for that. */
 int NAME(int fd) {
   char name[] = "name";
   DBT key;
   key.data = name;
-  key.size = sizeof(name);
-  return mpool_open(&key, fd, 512, (pgno_t)1) == NULL;
+  key.size = 0;
+  return mpool_open(&key, fd, 512, (pgno_t)1) == NULL && strstr(mpool_error(), "0 bytes") != NULL;
 }
 
 #ifdef __cplusplus

@@ -17,8 +17,8 @@
 #include "tests/support/test_pool.h"
 
 extern "C" int MakeAPageFromC(int fd, pgno_t pagesize);
-extern "C" int KeyIsRefusedAfterDbHInC(int fd);
-extern "C" int KeyIsRefusedAfterDbHInCxx(int fd);
+extern "C" int KeyIsUnderstoodAfterDbHInC(int fd);
+extern "C" int KeyIsUnderstoodAfterDbHInCxx(int fd);
 
 namespace {
 
@@ -44,8 +44,8 @@ TEST(Mpool, OldCallersCompileUnchangedAsC11) {
 
 TEST(Mpool, ADbHThatHasDBTMayComeFirstInCAndInCxx) {
   const TestFile file;
-  EXPECT_TRUE(KeyIsRefusedAfterDbHInC(file.fd()));
-  EXPECT_TRUE(KeyIsRefusedAfterDbHInCxx(file.fd()));
+  EXPECT_TRUE(KeyIsUnderstoodAfterDbHInC(file.fd()));
+  EXPECT_TRUE(KeyIsUnderstoodAfterDbHInCxx(file.fd()));
 }
 
 // --- mpool_open ---------------------------------------------------------------------------------
@@ -83,11 +83,16 @@ TEST(MpoolOpen, TheFdStaysTheCallersAndItsPositionWhereItWas) {
   EXPECT_EQ(file.Page(1, kPageSize), Filled("new ", kPageSize));
 }
 
-TEST(MpoolOpen, AKeyIsENOTSUP) {
+TEST(MpoolOpen, AKeyHasBytesButNotTooMany) {
   const TestFile file;
-  char name[] = "name";
-  DBT key{name, sizeof(name)};
-  EXPECT_TRUE(FailsWith(ENOTSUP, mpool_open(&key, file.fd(), kPageSize, 1)));
+  std::string name(1025, 'x');
+  DBT key{name.data(), name.size()};
+  EXPECT_TRUE(FailsWith(EINVAL, mpool_open(&key, file.fd(), kPageSize, 1)));
+  key.size = 0;
+  EXPECT_TRUE(FailsWith(EINVAL, mpool_open(&key, file.fd(), kPageSize, 1)));
+  key.size = 5;
+  key.data = nullptr;
+  EXPECT_TRUE(FailsWith(EINVAL, mpool_open(&key, file.fd(), kPageSize, 1)));
 }
 
 TEST(MpoolOpen, PagesizeIsAnyNumberFrom1On) {
