@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "mpool/internal/error_text.h"
+#include "mpool/internal/kill_point.h"
 #include "mpool/internal/pool_hits.h"
 #include "os/process_barrier.h"
 
@@ -175,7 +176,7 @@ os::Result<Pinned> PoolCore::GetLatched(PageNumber page, Access access, Deadline
 
 // The page, used as `access` says; loaded first, if it is not there.
 os::Result<Pinned> PoolCore::Fetch(PageNumber page, Access access, Deadline deadline) {
-  bool missed = false;
+  bool missed = false, counted = false;
   for (;;) {
     if (const os::Errno error = CatchUp(); !error.ok()) return error;
     const PageTable::Found found = frames_.table().Look(page);
@@ -188,9 +189,15 @@ os::Result<Pinned> PoolCore::Fetch(PageNumber page, Access access, Deadline dead
       if (!*stays) continue;
     }
     if (there) {
-      if (!missed) ++state_->stats.hits;
+      if (!std::exchange(counted, true) && !missed) ++state_->stats.hits;
       found.Use();
-      return Pin(found.frame(), access, deadline);
+      const os::Result<Pinned> pinned = Pin(found.frame(), access, deadline);
+      // Whom it has waited for may have died.
+      const bool suspect = pinned.ok() && access != Access::kNone && pinned->slot == nullptr &&
+                           header(found.frame()).suspect;
+      if (!suspect) return pinned;
+      EndCountedPin(found.frame(), access);
+      continue;
     }
     if (known) {
       if (Await(deadline)) continue;  // another thread is loading it
@@ -223,6 +230,7 @@ os::Result<Pinned> PoolCore::Load(PageNumber page, FrameIndex frame, Access acce
   os::Errno error;
   {
     const Unlatched unlatched(*this);
+    KILL_POINT("load.unlatched");
     error = io_.Read(page, pinned.bytes, must_exist, filters);
   }
   if (!error.ok()) {
@@ -251,7 +259,9 @@ Pinned PoolCore::BeginLoading(PageNumber page, FrameIndex frame, Access access) 
   InOrder();
   h.state = FrameState::kLoading;
   InOrder();
+  KILL_POINT("load.stated");
   frames_.table().Insert(page, frame);
+  KILL_POINT("load.entered");
   ++state_->cached;
   ++state_->io_in_flight;
   ++state_->loading;
@@ -277,13 +287,16 @@ void PoolCore::AbandonLoading(FrameIndex frame) {
 
 void PoolCore::FinishLoading(FrameIndex frame) {
   FrameHeader& h = header(frame);
+  KILL_POINT("load.read");
   h.state = FrameState::kValid;
   InOrder();
+  KILL_POINT("load.valid");
   h.owner = 0;
   --state_->io_in_flight;
   --state_->loading;
   if (!frames_.IsGrowthFrame(frame)) {
     replacer_->Insert(frame);
+    KILL_POINT("load.queued");
   } else if (h.pins == 0) {
     state_->idle_growth.PushBack(frames_.headers(), frame);
   }
@@ -321,6 +334,7 @@ os::Result<Pinned> PoolCore::New(const PageNumber* requested, Access access, Pag
     return page.error();
   }
   const Pinned pinned = BeginLoading(*page, *frame, access);
+  KILL_POINT("new.entered");
   if (*page >= state_->page_count) state_->page_count = *page + 1;
   {
     const Unlatched unlatched(*this);
@@ -360,6 +374,7 @@ os::Errno PoolCore::Delete(const Pinned& pinned, Access access) {
                   h.page_number, pins);
   }
   EndOnlyPin(*frame, pinned, access);
+  KILL_POINT("delete.unpinned");
   DropPage(*frame);
   GiveBack(*frame);
   ++state_->stats.deletes;

@@ -8,6 +8,7 @@
 #include <array>
 
 #include "mpool/internal/error_text.h"
+#include "mpool/internal/kill_point.h"
 #include "mpool/internal/pool_core.h"
 
 namespace mpool::internal {
@@ -24,6 +25,7 @@ FrameIndex PoolCore::PopFree() {
   const FrameIndex frame = state_->free;
   if (frame != kNoFrame) {
     state_->free = header(frame).next;
+    KILL_POINT("free.popped");
     header(frame).next = kNoFrame;
     header(frame).owner = Owner();
   }
@@ -36,6 +38,7 @@ void PoolCore::GiveBack(FrameIndex frame) {
     frames_.RemoveGrowthFrame(frame);
     return;
   }
+  KILL_POINT("free.pushing");
   header(frame).next = state_->free;
   state_->free = frame;
   header(frame).owner = 0;
@@ -49,12 +52,15 @@ void PoolCore::DropPage(FrameIndex frame) {
   } else if (h.queue != FrameQueue::kNone) {
     replacer_->Remove(frame);
   }
+  KILL_POINT("drop.unqueued");
   frames_.table().Erase(h.page_number);
+  KILL_POINT("drop.erased");
   frames_.lines().ForgetLastPut(frame);
   --state_->cached;
   h.owner = Owner();
   InOrder();
   h.Reset(FrameState::kFree);
+  KILL_POINT("drop.free");
 }
 
 bool PoolCore::MayGrow() const {
@@ -68,6 +74,7 @@ os::Errno PoolCore::Grow() {
     grow_again_at_ = frames_taken_ + kFramesBetweenGrowth;
     return Failed(added.error(), "no locked memory for more pages: %s", frames_.FailureText());
   }
+  KILL_POINT("grow.added");
   for (uint64_t i = *added; i > 0; --i) GiveBack(static_cast<FrameIndex>(before + i - 1));
   return os::kSuccess;
 }
@@ -103,9 +110,11 @@ uint64_t PoolCore::PrepareVictims(bool clean_only, FrameIndex spared) {
       replacer_->Return(frame);
       continue;
     }
+    KILL_POINT("victims.taken");
     were_open |= frames_.table().Close(h.page_number);
     batch[count++] = frame;
   }
+  KILL_POINT("victims.closed");
   if (were_open) Barrier();
   for (const FrameIndex frame : std::span(batch).first(count)) {
     if (header(frame).owed > 0) SettleOwed(frame);
@@ -131,6 +140,7 @@ FrameIndex PoolCore::PopVictim(bool clean_only, FrameIndex spared) {
   const FrameIndex frame = *found;
   std::move(found + 1, end, found);
   --state_->victim_count;
+  KILL_POINT("victims.popped");
   return frame;
 }
 
@@ -191,6 +201,7 @@ os::Result<bool> PoolCore::Evict(FrameIndex frame) {
     if (!error.ok()) return error;
     if (stays || h.queue != queue) return false;
   }
+  KILL_POINT("evict.clean");
   if (h.is_victim()) replacer_->Evicted(frame);
   DropPage(frame);
   ++state_->stats.evictions;
@@ -276,6 +287,7 @@ os::Result<FrameIndex> PoolCore::Overflow() {
   os::Result<FrameIndex> frame = frames_.AddGrowthFrame(/*locked=*/true);
   if (frame.ok()) {
     header(*frame).owner = Owner();
+    KILL_POINT("overflow.added");
     return frame;
   }
   const os::Errno error =

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "mpool/internal/kill_point.h"
 #include "mpool/internal/page_table.h"
 #include "mpool/internal/pin_lines.h"
 #include "mpool/internal/pool_core.h"
@@ -63,10 +64,12 @@ inline PoolCore* PoolCore::Beside(MPOOL* handle) {
   }
   pinned.slot = slot;
   slot->store(slot_word, kSlotStore);
+  KILL_POINT("hit.stored");
   std::atomic_signal_fence(std::memory_order_seq_cst);
   const uint64_t again = entry->load(kLoadAfterSlotStore);
   if (again != word && !PageTable::IsSame(again, word)) [[unlikely]]
     return false;
+  KILL_POINT("hit.pinned");
   PinLine::Count(line->hits);
   pinned.bytes = frames_.FrameOfSlot(slot_word);
   return true;
@@ -99,6 +102,7 @@ inline PoolCore* PoolCore::Beside(MPOOL* handle) {
     word = SlotWord(frame);
   }
   if (dirty) header(FrameInSlot(word)).dirty.store(true, std::memory_order_release);
+  KILL_POINT("put.marked");
   line->last_put.store(word, std::memory_order_relaxed);
   return EndPin(*slot) ? PutResult::kWake : PutResult::kDone;
 }

@@ -4,6 +4,7 @@
 #include <bit>
 #include <new>
 
+#include "mpool/internal/kill_point.h"
 #include "os/limits.h"
 
 namespace mpool::internal {
@@ -277,8 +278,11 @@ os::Errno PoolMemory::GrowTable(uint64_t frames, bool locked) {
   const os::Errno error = Acquire(bytes, true, /*to_stay=*/true);
   if (!error.ok() && (locked || !Acquire(bytes, false).ok())) return error;
   if (region_ != nullptr) grown.Clear();  // who was killed here may have begun with it
+  KILL_POINT("table.made");
   table_.CopyTo(grown);
+  KILL_POINT("table.copied");
   state_.table_entries = grown.entries().size();
+  KILL_POINT("table.replaced");
   shared_table_.store(grown.Pack(), std::memory_order_release);
   // A thread may still look at the old one for its hit. It stays mapped, so that this is no fault,
   // and is emptied, so that no page is found there after it has gone from the new one.
@@ -313,6 +317,7 @@ void PoolMemory::GrowGhost(uint64_t frames) {
     if (!locked_ghost_.empty()) (void)Unlock(locked_ghost_);
     locked_ghost_ = bytes;
   }
+  KILL_POINT("ghost.copied");
   state_.ghost_entries = count;
   ghost_ = grown;
 }
@@ -421,6 +426,7 @@ os::Errno PoolMemory::CatchUp() {
     const os::Errno error = LockStep(static_cast<FrameIndex>(locked_ordinary_), count);
     if (!error.ok()) return error;
     locked_ordinary_ += count;
+    KILL_POINT("catch_up.locked");
     slot_limit_ = static_cast<uint32_t>(locked_ordinary_);
   }
   while (locked_growth_ < state_.growth_extent) {
@@ -490,6 +496,7 @@ os::Result<uint64_t> PoolMemory::Grow() {
     os::Errno error = GrowTable(frames() + count, true);
     if (error.ok()) error = AcquireFrames(first, count, true);
     if (error.ok()) {
+      KILL_POINT("grow.acquired");
       state_.ordinary += count;
       if (region_ != nullptr) {
         locked_ordinary_ = state_.ordinary;
@@ -540,6 +547,7 @@ os::Result<FrameIndex> PoolMemory::AddGrowthFrame(bool locked) {
 void PoolMemory::RemoveGrowthFrame(FrameIndex frame) {
   const bool locked = !headers_[frame].unlocked;
   headers_[frame].Reset(FrameState::kAbsent);
+  KILL_POINT("overflow.absent");
   headers_[frame].unlocked = false;
   headers_[frame].owner = 0;
   if (region_ == nullptr) {

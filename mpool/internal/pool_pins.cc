@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "mpool/internal/error_text.h"
+#include "mpool/internal/kill_point.h"
 #include "mpool/internal/pool_core.h"
 #include "mpool/internal/pool_hits.h"
 #include "os/process_barrier.h"
@@ -88,6 +89,7 @@ PinSlot* PoolCore::PinInLine(FrameIndex frame) {
     if (slot == nullptr) return nullptr;
   }
   slot->store(SlotWord(frame), kSlotStore);
+  KILL_POINT("pin.in_line");
   ++state_->line_pins;
   return slot;
 }
@@ -182,6 +184,7 @@ void PoolCore::CountPin(FrameIndex frame) {
   FrameHeader& h = header(frame);
   if (h.queue == FrameQueue::kIdle) state_->idle_growth.Remove(frames_.headers(), frame);
   Note(frame, kLedgerPin, 0);
+  KILL_POINT("pin.noted");
   if (h.pins++ == 0 && !frames_.IsGrowthFrame(frame)) ++state_->frames_with_counted_pins;
   ++state_->counted_pins;
 }
@@ -191,6 +194,7 @@ void PoolCore::UncountPin(FrameIndex frame) { UncountPinOf(Self(), frame); }
 void PoolCore::UncountPinOf(uint32_t participant, FrameIndex frame) {
   FrameHeader& h = header(frame);
   NoteFor(participant, frame, 0, kLedgerPin);
+  KILL_POINT("unpin.noted");
   --state_->counted_pins;
   if (--h.pins > 0) return;
   if (!frames_.IsGrowthFrame(frame)) {
@@ -212,10 +216,12 @@ void PoolCore::RemoveReader(FrameIndex frame) {
 
 void PoolCore::SetWriter(FrameIndex frame) {
   header(frame).write_latched = true;
+  KILL_POINT("writer.latched");
   Note(frame, kLedgerWriter, 0);
 }
 
 void PoolCore::ClearWriter(FrameIndex frame) {
+  KILL_POINT("writer.ending");
   header(frame).write_latched = false;
   Note(frame, 0, kLedgerWriter);
 }
@@ -321,6 +327,7 @@ bool PoolCore::IsInUse(FrameIndex frame) {
 void PoolCore::AddWaitingWriters(int more) {
   const uint32_t added = static_cast<uint32_t>(more);
   if (region_ != nullptr) region_->superblock().participants[Self()].waiting_writers += added;
+  KILL_POINT("writer.waiting");
   state_->waiting_writers.fetch_add(added, std::memory_order_seq_cst);
 }
 

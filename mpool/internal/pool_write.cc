@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "mpool/internal/error_text.h"
+#include "mpool/internal/kill_point.h"
 #include "mpool/internal/pool_core.h"
 
 namespace mpool::internal {
@@ -35,6 +36,7 @@ PoolCore::WriteResult PoolCore::WriteBack(std::span<Run> runs) {
     }
     state_->io_in_flight += run.frames.size();
   }
+  KILL_POINT("write.stated");
   WriteRuns(runs);
   WriteResult first_failure;
   const auto note = [&](os::Errno error, FrameIndex frame) ABSL_NO_THREAD_SAFETY_ANALYSIS {
@@ -56,6 +58,7 @@ PoolCore::WriteResult PoolCore::WriteBack(std::span<Run> runs) {
     for (const FrameIndex frame : run.frames) {
       header(frame).state = FrameState::kValid;
       InOrder();
+      KILL_POINT("write.valid");
       header(frame).owner = 0;
     }
     state_->io_in_flight -= run.frames.size();
@@ -94,7 +97,9 @@ void PoolCore::WriteRuns(std::span<Run> runs) {
   }
   {
     const Unlatched unlatched(*this);
+    KILL_POINT("write.unmarked");
     io_.WriteMany(std::span(writes).first(runs.size()), filters);
+    KILL_POINT("write.written");
   }
   for (size_t i = 0; i < runs.size(); ++i) {
     runs[i].error = writes[i].error;
@@ -204,17 +209,21 @@ PoolCore::WriteResult PoolCore::WriteInBatches(std::span<const DirtyPage> pages,
 os::Errno PoolCore::SyncFile() {
   while (state_->sync_owner != 0) (void)Await(kNoDeadline);
   state_->sync_owner = Owner();
+  KILL_POINT("sync.begun");
   frames_.ForEachFrame([&](FrameIndex frame) {
     FrameHeader& h = header(frame);
     if (!h.unsynced) return;
     h.syncing = true;
     InOrder();
+    KILL_POINT("sync.marking");
     h.unsynced = false;
   });
   os::Errno error;
   {
     const Unlatched unlatched(*this);
+    KILL_POINT("sync.unlatched");
     error = io_.Sync();
+    KILL_POINT("sync.done");
   }
   frames_.ForEachFrame([&](FrameIndex frame) {
     FrameHeader& h = header(frame);

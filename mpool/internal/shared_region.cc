@@ -11,6 +11,7 @@
 
 #include "mpool/internal/error_text.h"
 #include "mpool/internal/ghost.h"
+#include "mpool/internal/kill_point.h"
 #include "mpool/internal/page_table.h"
 #include "os/limits.h"
 #include "os/memory.h"
@@ -152,6 +153,7 @@ os::Errno SharedRegion::Enter(const Request& request) {
     return Failed(error, "the pool's object cannot be locked: %s", std::strerror(error.code()));
   }
   holds_door_ = true;
+  KILL_POINT("attach.at_the_door");
   if (!object_.IsLinked()) return os::Errno(ENOENT);
   is_new_ = !HasParticipants(object_);
   return is_new_ ? Make(request) : Join(request);
@@ -165,6 +167,7 @@ os::Errno SharedRegion::Make(const Request& request) {
   const Layout layout = Layout::For(request.page_size, frames);
   os::Errno error = object_.Resize(0);
   if (error.ok()) error = object_.Resize(layout.bytes);
+  KILL_POINT("make.resized");
   if (error.ok()) error = object_.Allocate(0, layout.lines);
   if (!error.ok()) {
     return Failed(error, "no room for a shared pool in %s: %s", request.folder.c_str(),
@@ -179,6 +182,7 @@ os::Errno SharedRegion::Make(const Request& request) {
   superblock_->ordinary_max = frames;
   std::memcpy(superblock_->key, request.key.data(), request.key.size());
   superblock_->state.latch.Share();
+  KILL_POINT("make.filled");
   return os::kSuccess;
 }
 
@@ -263,7 +267,8 @@ os::Errno SharedRegion::TakePlace(bool pins_may_write) {
     participant.file_descriptor = file();
     participant.waiting_writers = 0;
     superblock_->participants_used = std::max(superblock_->participants_used, i + 1);
-    std::atomic_signal_fence(std::memory_order_seq_cst);
+    InOrder();
+    KILL_POINT("attach.taking_place");
     participant.in_use = 1;
     self_ = i;
     return os::kSuccess;
@@ -273,6 +278,7 @@ os::Errno SharedRegion::TakePlace(bool pins_may_write) {
 }
 
 void SharedRegion::Ready() {
+  KILL_POINT("attach.ready");
   superblock_->ready = 1;
   object_.UnlockByte(kDoor);
   holds_door_ = false;
@@ -287,6 +293,7 @@ SharedRegion::~SharedRegion() {
   if (took_place) {
     PrepareToLeave();
     superblock_->participants[self_].in_use = 0;
+    KILL_POINT("detach.left");
     object_.UnlockByte(kFirstPlace + self_);
     self_ = Superblock::kParticipantsMax;
   }
