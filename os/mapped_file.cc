@@ -1,12 +1,16 @@
 #include "os/mapped_file.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <string>
@@ -33,6 +37,24 @@ void ForEachPath(const Mapping& mapping, Visit visit) {
        it.increment(error)) {
     if (visit(it->path().string(), true)) return;
   }
+}
+
+// Whether all pages are in memory of a file system that lives there, so that none is a hole. Told
+// without opening the file, and by far sooner than a child tells. Only of a file of this user's: of
+// others the kernel may say that all is there.
+bool AreAllInMemory(const char* path, const struct stat& status, PageRange pages,
+                    size_t page_size) {
+  constexpr uint64_t kPagesMax = 1024;
+  struct statfs file_system;
+  if (status.st_uid != geteuid() || pages.count().value() > kPagesMax ||
+      statfs(path, &file_system) != 0 || file_system.f_type != TMPFS_MAGIC) {
+    return false;
+  }
+  std::array<unsigned char, kPagesMax> present;
+  if (mincore(pages.address(page_size), pages.bytes(page_size), present.data()) != 0) return false;
+  return std::all_of(present.begin(),
+                     present.begin() + static_cast<ptrdiff_t>(pages.count().value()),
+                     [](unsigned char page) { return (page & 1) != 0; });
 }
 
 // What the child that allocates is to do, and its answer.
@@ -95,6 +117,11 @@ Errno AllocateHoles(const Mapping& mapping, PageRange pages, size_t page_size) {
     const off_t file_end = (job.file.st_size + unit - 1) / unit * unit;
     job.end = std::min(job.begin + static_cast<off_t>(pages.bytes(page_size)), file_end);
     job.path = path.c_str();
+    if (AreAllInMemory(job.path, job.file, pages, page_size)) {
+      job.opened = true;
+      job.error = 0;
+      return true;
+    }
     return RunInSideChild(AllocateInChild, &job) && job.opened;
   });
   if (!job.opened || job.error == EOPNOTSUPP) return Errno(ENOTSUP);

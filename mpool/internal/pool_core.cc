@@ -123,6 +123,11 @@ os::Errno PoolCore::Prepare() {
   while (frames_.frames() == 0 || (config_.prelock && MayGrow())) {
     if (const os::Errno error = Grow(); !error.ok()) return error;
   }
+  for (bool more = config_.prelock; more;) {
+    const os::Result<bool> locked = frames_.LockMore();
+    if (!locked.ok()) return CannotLock(locked.error());
+    more = *locked;
+  }
   RefreshMirrors();
   if (region_ != nullptr) region_->Ready();
   return os::kSuccess;
@@ -191,6 +196,10 @@ os::Result<Pinned> PoolCore::Fetch(PageNumber page, Access access, Deadline dead
     if (there) {
       if (!std::exchange(counted, true) && !missed) ++state_->stats.hits;
       found.Use();
+      if (access != Access::kNone) {
+        const os::Errno error = EnsureLocked(found.frame());
+        if (!error.ok()) return error;
+      }
       const os::Result<Pinned> pinned = Pin(found.frame(), access, deadline);
       // Whom it has waited for may have died.
       const bool suspect = pinned.ok() && access != Access::kNone && pinned->slot == nullptr &&
@@ -208,7 +217,12 @@ os::Result<Pinned> PoolCore::Fetch(PageNumber page, Access access, Deadline dead
     if (!taken.ok()) return taken.error();
     // Taking a frame may have let go of the latch, and another thread may have begun to load the
     // page.
-    if (frames_.table().Find(page) == kNoFrame) return Load(page, *taken, access);
+    if (frames_.table().Find(page) == kNoFrame) {
+      const os::Errno error = EnsureLocked(*taken);
+      if (error.ok()) return Load(page, *taken, access);
+      GiveBack(*taken);
+      return error;
+    }
     GiveBack(*taken);
   }
 }
@@ -328,6 +342,10 @@ os::Result<Pinned> PoolCore::New(const PageNumber* requested, Access access, Pag
   if (!page.ok()) return page.error();
   const os::Result<FrameIndex> frame = TakeFrame(Overflows::kAllowed);
   if (!frame.ok()) return frame.error();
+  if (const os::Errno error = EnsureLocked(*frame); !error.ok()) {
+    GiveBack(*frame);
+    return error;
+  }
   page = ChooseNumber(requested);  // again, as taking a frame may have let go of the latch
   if (!page.ok()) {
     GiveBack(*frame);

@@ -206,8 +206,10 @@ class PoolCore {
   os::Errno JoinOthers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   os::Errno LockOwnPart();
   void Leave();
-  // Locks here what others have added.
+  // Locks here what others have added: some of it, or the frame that is needed.
   os::Errno CatchUp() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  os::Errno EnsureLocked(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  os::Errno CannotLock(os::Errno error);
   void ShareLines(uint32_t own);
   uint64_t OwnPins() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void EndOwnPins() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);

@@ -46,10 +46,7 @@ PoolMemory::PoolMemory(os::Memory& memory, Locker& locker, uint32_t page_size,
 }
 
 os::Errno PoolMemory::Reserve() {
-  if (region_ != nullptr) {
-    UseRegion();
-    return os::kSuccess;
-  }
+  if (region_ != nullptr) return UseRegion();
   const uint64_t wanted = state_.ordinary_max;
   // What is locked is in memory, so there can be no more frames than memory holds. Where a limit on
   // address space (RLIMIT_AS) refuses that, less has to do.
@@ -324,7 +321,7 @@ void PoolMemory::GrowGhost(uint64_t frames) {
 
 // --- Shared pools -------------------------------------------------------------------------------
 
-void PoolMemory::UseRegion() {
+os::Errno PoolMemory::UseRegion() {
   const size_t mmu_page = memory_.page_size();
   const auto page_of = [mmu_page](const void* address) {
     return os::PageNumber(reinterpret_cast<uintptr_t>(address) / mmu_page);
@@ -336,7 +333,11 @@ void PoolMemory::UseRegion() {
   frames_max_ = region_->frames_max();
   growth_base_ = region_->ordinary_max();
   frames_for_slots_ = reinterpret_cast<uintptr_t>(frames_) - SlotWord(0) * stride_;
+  frames_per_unit_ = std::max<uint64_t>(kStepBytesMax / stride_, 1);
+  locked_in_unit_.reset(new (std::nothrow) uint32_t[growth_base_ / frames_per_unit_ + 1]());
+  if (locked_in_unit_ == nullptr) return os::Errno(EAGAIN);
   (void)memory_.AdviseHugePages(table_pages_, os::Memory::HugePages::kForbid);  // see Acquire
+  return os::kSuccess;
 }
 
 std::span<std::byte> PoolMemory::LedgerBytes(FrameIndex first, uint64_t count) const {
@@ -414,28 +415,61 @@ void PoolMemory::LockGhost() {
 
 os::Errno PoolMemory::CatchUp() {
   if (region_ == nullptr) return os::kSuccess;
-  if (locked_ordinary_ == state_.ordinary && locked_growth_ == state_.growth_extent &&
-      std::as_bytes(table_.entries()).data() == locked_table_.data()) {
+  (void)LockMore();
+  if (std::as_writable_bytes(table_.entries()).data() == locked_table_.data()) return os::kSuccess;
+  LockGhost();
+  return LockTable();
+}
+
+// The part of a unit of frames that there is by now and that is not locked here.
+os::Errno PoolMemory::LockUnit(uint64_t unit) {
+  const uint64_t first = unit * frames_per_unit_ + locked_in_unit_[unit];
+  const uint64_t end = std::min((unit + 1) * frames_per_unit_, state_.ordinary);
+  if (first >= end) return os::kSuccess;
+  const os::Errno error = LockStep(static_cast<FrameIndex>(first), end - first);
+  if (!error.ok()) return error;
+  NoteLocked(first, end - first);
+  KILL_POINT("catch_up.locked");
+  return os::kSuccess;
+}
+
+// Frames of one unit, of which all before them are locked.
+void PoolMemory::NoteLocked(uint64_t first, uint64_t count) {
+  const uint64_t unit = first / frames_per_unit_;
+  locked_in_unit_[unit] += static_cast<uint32_t>(count);
+  // Hits may use all frames from the first one on that are locked.
+  uint64_t prefix = slot_limit_.load(std::memory_order_relaxed);
+  while (prefix < state_.ordinary &&
+         locked_in_unit_[prefix / frames_per_unit_] > prefix % frames_per_unit_) {
+    prefix += locked_in_unit_[prefix / frames_per_unit_] - prefix % frames_per_unit_;
+  }
+  slot_limit_.store(static_cast<uint32_t>(prefix), std::memory_order_relaxed);
+}
+
+os::Result<bool> PoolMemory::LockMore() {
+  if (region_ == nullptr) return false;
+  const uint64_t prefix = slot_limit_.load(std::memory_order_relaxed);
+  if (prefix >= state_.ordinary) return false;
+  const os::Errno error = LockUnit(prefix / frames_per_unit_);
+  if (!error.ok()) return error;
+  return true;
+}
+
+os::Errno PoolMemory::EnsureLocked(FrameIndex frame) {
+  if (region_ == nullptr || frame < slot_limit_.load(std::memory_order_relaxed)) {
     return os::kSuccess;
   }
-  const uint64_t most = std::max<uint64_t>(kStepBytesMax / stride_, 1);
-  while (locked_ordinary_ < state_.ordinary) {
-    // Not across what will be a huge page.
-    const uint64_t count =
-        std::min(most - locked_ordinary_ % most, state_.ordinary - locked_ordinary_);
-    const os::Errno error = LockStep(static_cast<FrameIndex>(locked_ordinary_), count);
-    if (!error.ok()) return error;
-    locked_ordinary_ += count;
-    KILL_POINT("catch_up.locked");
-    slot_limit_ = static_cast<uint32_t>(locked_ordinary_);
+  if (!IsGrowthFrame(frame)) {
+    const uint64_t unit = frame / frames_per_unit_;
+    return frame % frames_per_unit_ < locked_in_unit_[unit] ? os::kSuccess : LockUnit(unit);
   }
-  while (locked_growth_ < state_.growth_extent) {
+  // There are seldom any, and they come in order.
+  while (growth_base_ + locked_growth_ <= frame) {
     const os::Errno error = LockStep(static_cast<FrameIndex>(growth_base_ + locked_growth_), 1);
     if (!error.ok()) return error;
     ++locked_growth_;
   }
-  LockGhost();
-  return LockTable();
+  return os::kSuccess;
 }
 
 // Of whoever was killed while the table was being replaced, all of them may have entries.
@@ -474,7 +508,9 @@ uint64_t PoolMemory::NextStep() const {
   const size_t first = hugetlb_ ? kStepBytesMax : kFirstStepBytes;
   const size_t bytes = std::clamp(state_.ordinary * stride_, first, kStepBytesMax);
   const uint64_t left = state_.ordinary_max - std::min(state_.ordinary, state_.ordinary_max);
-  return std::min<uint64_t>(std::max<size_t>(bytes / stride_, 1), left);
+  const uint64_t count = std::min<uint64_t>(std::max<size_t>(bytes / stride_, 1), left);
+  if (region_ == nullptr) return count;
+  return std::min(count, frames_per_unit_ - state_.ordinary % frames_per_unit_);
 }
 
 // Noted before anything is locked, so that nothing is locked that could not be noted.
@@ -489,7 +525,12 @@ bool PoolMemory::AddStep(const Step& step) {
 }
 
 os::Result<uint64_t> PoolMemory::Grow() {
-  if (const os::Errno error = CatchUp(); !error.ok()) return error;
+  // What is locked of a unit has no gaps.
+  if (region_ != nullptr && state_.ordinary % frames_per_unit_ != 0) {
+    if (const os::Errno error = LockUnit(state_.ordinary / frames_per_unit_); !error.ok()) {
+      return error;
+    }
+  }
   for (uint64_t count = NextStep(); count > 0; count /= 2) {
     const FrameIndex first = static_cast<FrameIndex>(state_.ordinary);
     if (!AddStep({first, count})) return os::Errno(EAGAIN);
@@ -498,10 +539,7 @@ os::Result<uint64_t> PoolMemory::Grow() {
     if (error.ok()) {
       KILL_POINT("grow.acquired");
       state_.ordinary += count;
-      if (region_ != nullptr) {
-        locked_ordinary_ = state_.ordinary;
-        slot_limit_ = static_cast<uint32_t>(locked_ordinary_);
-      }
+      if (region_ != nullptr) NoteLocked(first, count);
       GrowGhost(state_.ordinary);
       return count;
     }
@@ -512,7 +550,6 @@ os::Result<uint64_t> PoolMemory::Grow() {
 }
 
 os::Result<FrameIndex> PoolMemory::AddGrowthFrame(bool locked) {
-  if (const os::Errno error = CatchUp(); !error.ok()) return error;
   uint64_t offset = state_.growth_first_absent;
   while (offset < state_.growth_extent &&
          headers_[growth_base_ + offset].state != FrameState::kAbsent) {
@@ -527,6 +564,7 @@ os::Result<FrameIndex> PoolMemory::AddGrowthFrame(bool locked) {
   if (const os::Errno error = GrowTable(frames() + 1, locked); !error.ok()) return error;
   const FrameIndex frame = static_cast<FrameIndex>(index);
   if (region_ != nullptr && offset < state_.growth_extent) {
+    if (const os::Errno error = EnsureLocked(frame); !error.ok()) return error;
     headers_[frame].Reset(FrameState::kFree);  // its memory has stayed
   } else {
     const bool noted = region_ == nullptr || AddStep({frame, 1});
@@ -535,7 +573,7 @@ os::Result<FrameIndex> PoolMemory::AddGrowthFrame(bool locked) {
       if (noted && region_ != nullptr) steps_.pop_back();
       return error;
     }
-    if (region_ != nullptr) locked_growth_ = offset + 1;
+    if (region_ != nullptr && locked_growth_ == offset) ++locked_growth_;
   }
   state_.growth_first_absent = offset + 1;
   state_.growth_extent = std::max(state_.growth_extent, offset + 1);

@@ -9,7 +9,7 @@
 //     frames: ordinary ones 0 … ordinary_max-1, growth frames from there ]
 //
 // The memory of a shared pool is a SharedRegion. One of its processes adds to it, with the pool's latch;
-// each locks it for itself (CatchUp), and hits find only what is locked here (slot_limit). Growth frames
+// each locks it for itself, by and by, and hits find only what is locked here (slot_limit). Growth frames
 // keep their memory there: it cannot be taken from the others.
 //
 // Ordinary frames come in steps that double up to 2 MiB, and stay. Growth frames come one by one,
@@ -27,6 +27,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -78,8 +79,13 @@ class PoolMemory {
   // For a shared pool, after each time that others may have had the latch: knows what they have
   // added.
   void Refresh();
-  // And locks it here. Errors are the Locker's; what is locked stays so.
+  // And locks some of it here: the page table, and up to 2 MiB of frames, so that hits find more of them.
+  // Errors are the Locker's, of the table.
   os::Errno CatchUp();
+  // Locks up to 2 MiB of frames more; false: all are locked.
+  os::Result<bool> LockMore();
+  // Before the frame's page is handed out.
+  os::Errno EnsureLocked(FrameIndex frame);
   // Makes the ledger of a participant that has just come, for all frames that there are.
   os::Errno AllocateOwnLedger();
   // Recovery: the page table is emptied, and all that came before it.
@@ -126,7 +132,9 @@ class PoolMemory {
 
  private:
   // What a shared pool has beside the same of all.
-  void UseRegion();
+  os::Errno UseRegion();
+  os::Errno LockUnit(uint64_t unit);
+  void NoteLocked(uint64_t first, uint64_t count);
   std::span<std::byte> LedgerBytes(FrameIndex first, uint64_t count) const;
   os::Errno AllocateLedgers(FrameIndex first, uint64_t count);
   os::Errno LockStep(FrameIndex first, uint64_t count);
@@ -195,9 +203,10 @@ class PoolMemory {
   const char* failure_text_ = "";
 
   std::vector<Step> steps_;  // of frames, as they were locked; growth frames only of a shared pool
-  // Of a shared pool: how much of it is locked here.
-  uint64_t locked_ordinary_ = 0;
-  uint64_t locked_growth_ = 0;
+  // Of a shared pool: what of it is locked here. Of each 2 MiB of frames so many, from the first one on.
+  uint64_t frames_per_unit_ = 1;
+  std::unique_ptr<uint32_t[]> locked_in_unit_;
+  uint64_t locked_growth_ = 0;  // growth frames, from the first one on
   std::span<std::byte> locked_table_, locked_ghost_;
 };
 

@@ -140,11 +140,19 @@ void PoolCore::Resume() {
   if (latch_.abandoned()) Recover();
 }
 
-os::Errno PoolCore::CatchUp() {
-  const os::Errno error = frames_.CatchUp();
-  if (error.ok()) return error;
+os::Errno PoolCore::CannotLock(os::Errno error) {
   return Failed(error, "another process has made the pool larger than this process can lock: %s",
                 frames_.FailureText());
+}
+
+os::Errno PoolCore::CatchUp() {
+  const os::Errno error = frames_.CatchUp();
+  return error.ok() ? error : CannotLock(error);
+}
+
+os::Errno PoolCore::EnsureLocked(FrameIndex frame) {
+  const os::Errno error = frames_.EnsureLocked(frame);
+  return error.ok() ? error : CannotLock(error);
 }
 
 // --- What others have left undone ---------------------------------------------------------------

@@ -242,6 +242,7 @@ os::Errno PoolCore::SyncFile() {
 
 os::Errno PoolCore::Sync() {
   const Holder holder(*this);
+  (void)SweepDead();  // what they have left half changed is not to be written
   std::unique_ptr<DirtyPage[]> pages;
   size_t count = 0;
   if (const os::Errno error = CollectDirty(pages, count); !error.ok()) return error;

@@ -54,6 +54,7 @@ void PoolCore::RunWriter() {
 
 // Writes some of the pages that are dirty and cold. False: one of them could not be written.
 bool PoolCore::WriteSome() {
+  (void)SweepDead();  // what they have left half changed is not to be written
   std::array<DirtyPage, PageIo::kPagesPerWrite> pages;
   const uint64_t ordinary = frames_.frames() - frames_.growth_frames();
   const uint64_t most =

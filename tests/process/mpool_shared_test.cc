@@ -1,6 +1,7 @@
 // Pools that processes share by a key: what they see of each other, and who may come.
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -8,6 +9,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -19,6 +21,7 @@
 #include "mpool/mpool.h"
 #include "mpool/page_pool.h"
 #include "os/fault_count.h"
+#include "pinlock/testing.h"
 #include "tests/support/child.h"
 #include "tests/support/kernel_evidence.h"
 #include "tests/support/test_file.h"
@@ -88,13 +91,13 @@ TEST_F(MpoolShared, AChangeIsSeenByTheOthersBeforeAnySync) {
   RunInChild([&] {
     const Pool other = OpenShared(key_, -1, kPageSize, 32);
     ASSERT_NE(other, nullptr) << mpool_error();
-    EXPECT_EQ(PageIn(other, 3), Filled("changed ", kPageSize));
-    EXPECT_EQ(PageIn(other, 4), Filled("4.", kPageSize));
+    EXPECT_TRUE(PageIn(other, 3) == Filled("changed ", kPageSize));
+    EXPECT_TRUE(PageIn(other, 4) == Filled("4.", kPageSize));
     ChangePage(other, 4, "by the other ");
     EXPECT_EQ(StatOf(other).page_ins, 2u) << "page 3 was not read again";
   });
-  EXPECT_EQ(PageIn(pool, 4), Filled("by the other ", kPageSize));
-  EXPECT_EQ(file_.Page(4, kPageSize), Filled("4.", kPageSize)) << "nobody has synchronised";
+  EXPECT_TRUE(PageIn(pool, 4) == Filled("by the other ", kPageSize));
+  EXPECT_TRUE(file_.Page(4, kPageSize) == Filled("4.", kPageSize)) << "nobody has synchronised";
   EXPECT_EQ(StatOf(pool).recoveries, 0u);
 }
 
@@ -109,10 +112,10 @@ TEST_F(MpoolShared, ASyncByEitherWritesWhatBothHaveChanged) {
     EXPECT_EQ(mpool_sync(other.get()), 0) << mpool_error();
     ChangePage(other, 3, "three ");
   });
-  EXPECT_EQ(file_.Page(1, kPageSize), Filled("one ", kPageSize));
-  EXPECT_EQ(file_.Page(2, kPageSize), Filled("two ", kPageSize));
+  EXPECT_TRUE(file_.Page(1, kPageSize) == Filled("one ", kPageSize));
+  EXPECT_TRUE(file_.Page(2, kPageSize) == Filled("two ", kPageSize));
   EXPECT_EQ(mpool_sync(pool.get()), 0) << mpool_error();
-  EXPECT_EQ(file_.Page(3, kPageSize), Filled("three ", kPageSize));
+  EXPECT_TRUE(file_.Page(3, kPageSize) == Filled("three ", kPageSize));
 }
 
 TEST_F(MpoolShared, TheLastToLeaveDiscardsDirtyPagesAndTheObject) {
@@ -121,10 +124,10 @@ TEST_F(MpoolShared, TheLastToLeaveDiscardsDirtyPagesAndTheObject) {
     ASSERT_NE(pool, nullptr) << mpool_error();
     ChangePage(pool, 1, "lost ");
   }
-  EXPECT_EQ(file_.Page(1, kPageSize), Filled("1.", kPageSize));
+  EXPECT_TRUE(file_.Page(1, kPageSize) == Filled("1.", kPageSize));
   const Pool pool = OpenShared(key_, file_.fd(), kPageSize, 32);
   ASSERT_NE(pool, nullptr) << mpool_error();
-  EXPECT_EQ(PageIn(pool, 1), Filled("1.", kPageSize));
+  EXPECT_TRUE(PageIn(pool, 1) == Filled("1.", kPageSize));
 }
 
 TEST_F(MpoolShared, OneProcessMayHaveItOpenMoreThanOnce) {
@@ -132,7 +135,7 @@ TEST_F(MpoolShared, OneProcessMayHaveItOpenMoreThanOnce) {
   const Pool two = OpenShared(key_, file_.fd(), kPageSize, 16);
   ASSERT_TRUE(one != nullptr && two != nullptr) << mpool_error();
   ChangePage(one, 5, "by one ");
-  EXPECT_EQ(PageIn(two, 5), Filled("by one ", kPageSize));
+  EXPECT_TRUE(PageIn(two, 5) == Filled("by one ", kPageSize));
 }
 
 TEST_F(MpoolShared, MaxcacheIsTheLargestThatWasAskedFor) {
@@ -146,7 +149,7 @@ TEST_F(MpoolShared, MaxcacheIsTheLargestThatWasAskedFor) {
     EXPECT_TRUE(test_support::CanPinAll(other, 48));
     EXPECT_EQ(StatOf(other).frames_overflow, 0u);
   });
-  EXPECT_EQ(PageIn(pool, 60), Filled("60.", kPageSize));
+  EXPECT_TRUE(PageIn(pool, 60) == Filled("60.", kPageSize));
   EXPECT_EQ(pool->maxcache, 48u);
   EXPECT_EQ(StatOf(pool).pins, 0u);
   const Pool smaller = OpenShared(key_, -1, kPageSize, 1);
@@ -258,19 +261,57 @@ TEST_F(MpoolShared, TheFileIsFoundInThreeWays) {
   EXPECT_TRUE(can_open(-1)) << mpool_error();
 }
 
-TEST_F(MpoolShared, AProcessThatMayLockLessIsToldSo) {
+TEST_F(MpoolShared, AProcessThatMayLockLessIsToldSoWhenItNeedsMore) {
   const TestFile file(1024, kPageSize);
   const Pool pool = OpenShared(key_, file.fd(), kPageSize, 1024);
   ASSERT_NE(pool, nullptr) << mpool_error();
   ASSERT_TRUE(test_support::CanPinAll(pool, 1024));
   RunInChild(test_support::Limited(1 << 20), [&] {
     const Pool other = OpenShared(key_, file.fd(), kPageSize, 16);
-    EXPECT_EQ(other, nullptr);
+    ASSERT_NE(other, nullptr) << mpool_error();
+    pgno_t page = 0;
+    for (void* bytes = &page; bytes != nullptr && page < 1024; ++page) {
+      bytes = mpool_get(other.get(), page, 0);
+      if (bytes == nullptr) break;
+      EXPECT_EQ(mpool_put(other.get(), bytes, 0), 0);
+    }
+    EXPECT_LT(page, 1024u);
     EXPECT_EQ(errno, ENOMEM);
-    EXPECT_NE(std::string(mpool_error()).find("RLIMIT_MEMLOCK"), std::string::npos)
-        << mpool_error();
+    const std::string text = mpool_error();
+    EXPECT_NE(text.find("another process has made the pool larger"), text.npos) << text;
+    EXPECT_NE(text.find("RLIMIT_MEMLOCK"), text.npos) << text;
+    EXPECT_LE(test_support::LockedBytes(), uint64_t{1} << 20);
   });
   EXPECT_EQ(StatOf(pool).recoveries, 0u);
+  EXPECT_EQ(StatOf(pool).pins, 0u);
+}
+
+TEST_F(MpoolShared, AProcessThatAsksForItHasAllLockedWhenItJoins) {
+  const TestFile file(2048, kPageSize);
+  const Pool pool = OpenShared(key_, file.fd(), kPageSize, 2048);
+  ASSERT_NE(pool, nullptr) << mpool_error();
+  ASSERT_TRUE(test_support::CanPinAll(pool, 2048));
+  RunInChild([&] {
+    const mpool::Options options{.key = key_, .pages_max = 2048, .prelock = true};
+    auto other = PagePool::Open(-1, options);
+    ASSERT_TRUE(other.ok()) << other.status();
+    EXPECT_GE(test_support::LockedBytes(), uint64_t{2048} * kPageSize);
+    // A line for this thread; then all are hits, and none enters the kernel.
+    ASSERT_TRUE((*other)->Get(0).ok());
+    uint64_t failed = 0;
+    EXPECT_NO_SYSCALLS({
+      for (mpool::PageNumber page = 0; page < 2048; ++page) {
+        if (!(*other)->Get(page).ok()) ++failed;
+      }
+    });
+    EXPECT_EQ(failed, 0u);
+    EXPECT_EQ((*other)->stats()->page_ins, 2048u);
+  });
+  RunInChild(test_support::Limited(4 << 20), [&] {
+    const mpool::Options options{.key = key_, .pages_max = 2048, .prelock = true};
+    EXPECT_EQ(PagePool::Open(file.fd(), options).status().code(),
+              absl::StatusCode::kResourceExhausted);
+  });
 }
 
 TEST_F(MpoolShared, ALimitOf64KiBIsEnoughForASmallOne) {
@@ -334,6 +375,260 @@ TEST_F(MpoolShared, ATruncatedObjectIsAnErrorForWhoComes) {
     });
     EXPECT_EQ(unlink(path.c_str()), 0);
   });
+}
+
+// --- Death --------------------------------------------------------------------------------------
+
+// Ends as kill -9 does, with whatever is pinned.
+[[noreturn]] void Die() {
+  kill(getpid(), SIGKILL);
+  for (;;) pause();
+}
+
+// Runs it in a child, in which it dies.
+void RunAndDie(const std::function<void()>& body) {
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    body();
+    _exit(1);  // it should have died
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+}
+
+class MpoolSuspect : public MpoolShared {
+ protected:
+  void SetUp() override {
+    MpoolShared::SetUp();
+    pool_ = OpenShared(key_, file_.fd(), kPageSize, 32);
+    ASSERT_NE(pool_, nullptr) << mpool_error();
+    RunAndDie([&] {
+      Pool other = OpenShared(key_, -1, kPageSize, 32);
+      if (other == nullptr) _exit(1);
+      auto* const bytes = static_cast<char*>(mpool_get(other.get(), 3, 0));
+      if (bytes == nullptr) _exit(1);
+      std::memset(bytes, 'x', kPageSize / 2);
+      Die();
+    });
+    // Whoever comes looks who is dead.
+    EXPECT_NE(OpenShared(key_, -1, kPageSize, 32), nullptr) << mpool_error();
+  }
+  void TearDown() override {
+    pool_.reset();
+    MpoolShared::TearDown();
+  }
+  static std::string HalfChanged() {
+    return std::string(kPageSize / 2, 'x') + Filled("3.", kPageSize).substr(kPageSize / 2);
+  }
+
+  Pool pool_;
+};
+
+TEST_F(MpoolSuspect, TheNextGetSaysSoOnce) {
+  EXPECT_NE(mpool_get(pool_.get(), 40, 0), nullptr) << "another page is as ever";
+  EXPECT_TRUE(FailsWith(EIO, mpool_get(pool_.get(), 3, 0)));
+  EXPECT_NE(std::string(mpool_error()).find("page 3 may be half changed"), std::string::npos);
+  EXPECT_TRUE(PageIn(pool_, 3) == HalfChanged());
+  EXPECT_EQ(StatOf(pool_).suspects, 1u);
+  EXPECT_EQ(StatOf(pool_).recoveries, 1u);
+  EXPECT_EQ(StatOf(pool_).pins, 1u) << "page 40";
+}
+
+TEST_F(MpoolSuspect, ASyncSaysSoTooAndWritesTheOthers) {
+  EXPECT_TRUE(FailsWith(EIO, mpool_get(pool_.get(), 3, 0)));
+  ChangePage(pool_, 5, "five ");
+  // Page 3 differs from the file for certain, so that a sync would write it.
+  ChangePage(pool_, 3, "three ");
+  RunAndDie([&] {
+    Pool other = OpenShared(key_, -1, kPageSize, 32);
+    if (other == nullptr || mpool_set_suspect(other.get(), MPOOL_SUSPECT_KEEP) != 0 ||
+        mpool_get(other.get(), 3, 0) == nullptr) {
+      _exit(1);
+    }
+    Die();
+  });
+  const Pool third = OpenShared(key_, -1, kPageSize, 32);
+  ASSERT_NE(third, nullptr) << mpool_error();
+  EXPECT_TRUE(FailsWith(EIO, mpool_sync(third.get())));
+  EXPECT_NE(std::string(mpool_error()).find("page 3 is not written"), std::string::npos)
+      << mpool_error();
+  EXPECT_TRUE(file_.Page(5, kPageSize) == Filled("five ", kPageSize));
+  EXPECT_TRUE(file_.Page(3, kPageSize) == Filled("3.", kPageSize));
+  EXPECT_TRUE(FailsWith(EIO, mpool_get(third.get(), 3, 0)));
+  EXPECT_EQ(mpool_sync(third.get()), 0) << mpool_error();
+  EXPECT_TRUE(file_.Page(3, kPageSize) == Filled("three ", kPageSize));
+}
+
+TEST_F(MpoolSuspect, ItIsKeptOrDroppedWhereThatIsAskedFor) {
+  ASSERT_EQ(mpool_set_suspect(pool_.get(), MPOOL_SUSPECT_DROP), 0);
+  EXPECT_TRUE(FailsWith(EINVAL, mpool_set_suspect(pool_.get(), 3)));
+  EXPECT_TRUE(PageIn(pool_, 3) == Filled("3.", kPageSize)) << "read again";
+  RunAndDie([&] {
+    Pool other = OpenShared(key_, -1, kPageSize, 32);
+    auto* const bytes =
+        other == nullptr ? nullptr : static_cast<char*>(mpool_get(other.get(), 3, 0));
+    if (bytes == nullptr) _exit(1);
+    std::memset(bytes, 'x', kPageSize / 2);
+    Die();
+  });
+  ASSERT_EQ(mpool_set_suspect(pool_.get(), MPOOL_SUSPECT_KEEP), 0);
+  const Pool fourth = OpenShared(key_, -1, kPageSize, 32);
+  ASSERT_NE(fourth, nullptr) << mpool_error();
+  EXPECT_TRUE(PageIn(pool_, 3) == HalfChanged());
+  EXPECT_EQ(mpool_sync(pool_.get()), 0) << mpool_error();
+  EXPECT_TRUE(file_.Page(3, kPageSize) == HalfChanged()) << "it is taken to be changed";
+}
+
+TEST_F(MpoolShared, OfACxxCallersPinsOnlyThoseForWritingAreSuspect) {
+  const mpool::Options options{.key = key_, .pages_max = 32};
+  auto pool = PagePool::Open(file_.fd(), options);
+  ASSERT_TRUE(pool.ok()) << pool.status();
+  ASSERT_NO_FATAL_FAILURE(RunAndDie([&] {
+    auto other = PagePool::Open(-1, options);
+    if (!other.ok()) _exit(1);
+    auto read = (*other)->Get(1);
+    auto written = (*other)->GetForWrite(2);
+    if (!read.ok() || !written.ok()) _exit(1);
+    Die();
+  }));
+  // It waits for a dead process' pin, and is told what that means.
+  EXPECT_EQ((*pool)->GetForWrite(2).status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_TRUE((*pool)->GetForWrite(2).ok());
+  EXPECT_TRUE((*pool)->GetForWrite(1).ok());
+  EXPECT_EQ((*pool)->stats()->suspects, 1u);
+  EXPECT_EQ((*pool)->stats()->pins, 0u);
+}
+
+TEST_F(MpoolShared, TheLatchOfADeadProcessIsFree) {
+  const Pool pool = OpenShared(key_, file_.fd(), kPageSize, 8);
+  ASSERT_NE(pool, nullptr) << mpool_error();
+  // Killed at any time while it works; most of its time it has the latch.
+  for (int round = 0; round < 20; ++round) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      const Pool other = OpenShared(key_, -1, kPageSize, 8);
+      for (pgno_t page = 0;; page = (page + 1) % 64) {
+        void* const bytes = mpool_get(other.get(), page, 0);
+        if (bytes != nullptr) mpool_put(other.get(), bytes, 0);
+      }
+    }
+    usleep(static_cast<useconds_t>(3000 + 500 * round));
+    ASSERT_EQ(kill(child, SIGKILL), 0);
+    ASSERT_EQ(waitpid(child, nullptr, 0), child);
+    for (pgno_t page = 0; page < 64; ++page) {
+      void* bytes = mpool_get(pool.get(), page, 0);
+      if (bytes == nullptr && errno == EIO) bytes = mpool_get(pool.get(), page, 0);
+      ASSERT_NE(bytes, nullptr) << mpool_error();
+      EXPECT_EQ(std::string(static_cast<char*>(bytes), kPageSize),
+                Filled(std::to_string(page) + ".", kPageSize));
+      EXPECT_EQ(mpool_put(pool.get(), bytes, 0), 0);
+    }
+  }
+}
+
+// A child that was forked from a participant has a copy of the descriptor by which others know that it
+// lives. When the participant dies, they know all the same.
+TEST_F(MpoolShared, AForkedChildDoesNotKeepItsParentAlive) {
+  const Pool pool = OpenShared(key_, file_.fd(), kPageSize, 8);
+  ASSERT_NE(pool, nullptr) << mpool_error();
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const pid_t participant = fork();
+  ASSERT_GE(participant, 0);
+  if (participant == 0) {
+    close(ends[1]);
+    MPOOL* const other = OpenShared(key_, -1, kPageSize, 8).release();
+    if (mpool_get(other, 3, 0) == nullptr) _exit(1);
+    if (fork() == 0) {
+      char byte;
+      (void)!read(ends[0], &byte, 1);  // until the test has ended
+      _exit(0);
+    }
+    Die();
+  }
+  close(ends[0]);
+  ASSERT_EQ(waitpid(participant, nullptr, 0), participant);
+  const Pool third = OpenShared(key_, -1, kPageSize, 8);
+  ASSERT_NE(third, nullptr) << mpool_error();
+  EXPECT_EQ(StatOf(third).recoveries, 1u);
+  EXPECT_EQ(StatOf(third).pins, 0u);
+  close(ends[1]);
+}
+
+TEST_F(MpoolShared, AProgramThatAChildExecutesDoesNotDisturbTheParent) {
+  const Pool pool = OpenShared(key_, file_.fd(), kPageSize, 8);
+  ASSERT_NE(pool, nullptr) << mpool_error();
+  void* const page = mpool_get(pool.get(), 1, 0);
+  ASSERT_NE(page, nullptr);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    execl("/bin/true", "true", nullptr);
+    _exit(1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  const Pool other = OpenShared(key_, -1, kPageSize, 8);
+  ASSERT_NE(other, nullptr) << mpool_error();
+  EXPECT_EQ(StatOf(other).recoveries, 0u);
+  EXPECT_EQ(StatOf(other).pins, 1u);
+  EXPECT_EQ(mpool_put(pool.get(), page, 0), 0);
+}
+
+TEST_F(MpoolShared, MoreThanSixtyFourAreTooManyUntilOneLeavesOrDies) {
+  std::vector<Pool> pools;
+  for (int i = 0; i < 64; ++i) {
+    pools.push_back(OpenShared(key_, file_.fd(), kPageSize, 8));
+    ASSERT_NE(pools.back(), nullptr) << i << ": " << mpool_error();
+  }
+  std::string key = key_;
+  DBT dbt{key.data(), key.size()};
+  EXPECT_TRUE(FailsWith(EAGAIN, mpool_open(&dbt, -1, kPageSize, 8)));
+  pools.pop_back();
+  ASSERT_NO_FATAL_FAILURE(RunAndDie([&] {
+    const Pool one = OpenShared(key_, -1, kPageSize, 8);
+    if (one != nullptr) Die();
+  }));
+  pools.push_back(OpenShared(key_, file_.fd(), kPageSize, 8));
+  EXPECT_NE(pools.back(), nullptr) << mpool_error();
+  EXPECT_EQ(PageIn(pools.back(), 9), Filled("9.", kPageSize));
+}
+
+// --- Strangers ----------------------------------------------------------------------------------
+
+// Another user cannot open, shorten or occupy the pool of this one.
+TEST_F(MpoolShared, AnotherUserCannotTouchIt) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root, to become somebody else";
+  const Pool pool = OpenShared(key_, file_.fd(), kPageSize, 8);
+  ASSERT_NE(pool, nullptr) << mpool_error();
+  const std::string path = PathOf(key_);
+  ASSERT_FALSE(path.empty());
+  RunInChild([&] {
+    constexpr uid_t kNobody = 65534;
+    if (setresgid(kNobody, kNobody, kNobody) != 0 || setresuid(kNobody, kNobody, kNobody) != 0) {
+      GTEST_SKIP() << "cannot become another user here";
+    }
+    EXPECT_EQ(open(path.c_str(), O_RDWR), -1);
+    EXPECT_EQ(errno, EACCES);
+    EXPECT_EQ(open(path.c_str(), O_RDONLY), -1);
+    EXPECT_EQ(truncate(path.c_str(), 0), -1);
+    EXPECT_NE(unlink(path.c_str()), 0);
+    // All names but one, which is the last: it is found all the same.
+    for (char name = '1'; name <= '9'; ++name) {
+      const int fd =
+          open((path.substr(0, path.size() - 1) + name).c_str(), O_RDWR | O_CREAT | O_EXCL, 0666);
+      EXPECT_GE(fd, 0);
+      close(fd);
+    }
+  });
+  const Pool other = OpenShared(key_, -1, kPageSize, 8);
+  EXPECT_NE(other, nullptr) << mpool_error();
+  for (char name = '1'; name <= '9'; ++name)
+    unlink((path.substr(0, path.size() - 1) + name).c_str());
 }
 
 // What lies under the pool's name, made by somebody else or for others to use, is passed over.
