@@ -7,7 +7,7 @@ namespace benchmarks {
 std::vector<Figure> MpoolFigures(const PoolScale& scale) {
   std::vector<Figure> all;
   for (const auto group : {HitFigures, PoolThreadFigures, MissFigures, SyncFigures,
-                           PoolMemoryFigures, FullPoolFigures, LatencyFigures}) {
+                           PoolMemoryFigures, FullPoolFigures, SharedPoolFigures, LatencyFigures}) {
     for (Figure& figure : group(scale)) all.push_back(std::move(figure));
   }
   return all;

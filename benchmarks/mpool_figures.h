@@ -37,6 +37,8 @@ std::vector<Figure> SyncFigures(const PoolScale& scale);
 std::vector<Figure> PoolMemoryFigures(const PoolScale& scale);
 // A get that fails because all frames are pinned.
 std::vector<Figure> FullPoolFigures(const PoolScale& scale);
+// Pools that processes share.
+std::vector<Figure> SharedPoolFigures(const PoolScale& scale);
 // The slow ones among single hits.
 std::vector<Figure> LatencyFigures(const PoolScale& scale);
 
