@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "cli/demo_file.h"
+#include "cli/size_text.h"
 #include "cli/touch.h"
 #include "mpool/mpool.h"
 #include "mpool/page_pool.h"
@@ -40,15 +41,6 @@ class Claims {
  private:
   bool all_hold_ = true;
 };
-
-std::string Size(uint64_t bytes) {
-  constexpr uint64_t kKib = 1024;
-  if (bytes >= kKib * kKib * kKib)
-    return absl::StrFormat("%.1f GiB", static_cast<double>(bytes) / (kKib * kKib * kKib));
-  if (bytes >= kKib * kKib)
-    return absl::StrFormat("%.1f MiB", static_cast<double>(bytes) / (kKib * kKib));
-  return absl::StrFormat("%.1f KiB", static_cast<double>(bytes) / kKib);
-}
 
 // The last part of a long path, so that a line fits.
 std::string Shortened(const std::string& path) {
@@ -110,7 +102,7 @@ absl::Status Demo::ReadThroughPool() {
   if (stats->frames < file_.pages() / 4) {
     const os::ByteLimit limit = os::MemlockLimit();
     absl::PrintF("     The lock limit of %s bounds the pool: %u pages were wanted.\n",
-                 limit.soft ? Size(*limit.soft) : "none", file_.pages() / 4);
+                 limit.soft ? SizeText(*limit.soft) : "none", file_.pages() / 4);
   }
   return absl::OkStatus();
 }
@@ -294,7 +286,7 @@ int RunDemo(const std::string& path) {
                         file->bytes, kPagesMin * kPageBytes)));
   }
   absl::PrintF("mpool demo: on a copy of %s\n", Shortened(chosen));
-  absl::PrintF("            %s, %d pages of 4 KiB\n", Size(file->bytes), file->pages());
+  absl::PrintF("            %s, %d pages of 4 KiB\n", SizeText(file->bytes), file->pages());
   Demo demo(*std::move(file));
   if (const absl::Status status = demo.Run(); !status.ok()) return Fail(status);
   absl::PrintF("\n%s\n", demo.all_hold() ? "Every claim holds." : "NOT every claim holds.");

@@ -1,6 +1,7 @@
 // The `mpool` program.
 //
-// Exit codes: 0 fine, 1 a finding or a failure, 2 wrong usage.
+// Exit codes: 0 fine, 1 a finding or a failure, 2 wrong usage, 3 no such pool, 4 no permission, 5 a
+// damaged pool where a whole one is needed.
 
 #include <cstdio>
 #include <exception>
@@ -9,10 +10,27 @@
 
 #include "CLI/CLI.hpp"
 #include "cli/demo.h"
+#include "cli/exit_code.h"
+#include "cli/shared_pools.h"
 
 namespace {
 
-constexpr int kUsageError = 2;
+// Prints the help of the program, or of the command that is the topic.
+int Help(const CLI::App& app, const std::string& overview, const std::string& topic) {
+  if (topic.empty()) {
+    std::fputs(overview.c_str(), stdout);
+    return 0;
+  }
+  const auto named = [&topic](const CLI::App* command) { return command->get_name() == topic; };
+  const std::vector<const CLI::App*> found = app.get_subcommands(named);
+  if (found.empty()) {
+    std::fprintf(stderr, "mpool help: there is no command '%s'; `mpool help` lists them\n",
+                 topic.c_str());
+    return cli::kUsageError;
+  }
+  std::fputs(found.front()->help("mpool").c_str(), stdout);
+  return 0;
+}
 
 int Run(int argc, char** argv) {
   CLI::App app("Memory that stays resident: nested page locks, and a page pool over a file.",
@@ -25,6 +43,19 @@ int Run(int argc, char** argv) {
   CLI::App* demo = app.add_subcommand("demo", "Show on a copy of a file what the pool does");
   demo->add_option("FILE", path, "The file; without it, one that every Debian has");
 
+  cli::ListOptions list;
+  CLI::App* ls = app.add_subcommand("ls", "List the pools that your processes share");
+  ls->add_flag("--json", list.json, "As JSON, with all sizes in bytes");
+  ls->add_flag("-b,--bytes", list.bytes, "Sizes in bytes, without a unit");
+  bool no_headings = false;
+  ls->add_flag("-n,--no-headings", no_headings, "Without the line of headings");
+
+  std::string pool;
+  bool force = false;
+  CLI::App* rm = app.add_subcommand("rm", "Remove a shared pool that no process has open");
+  rm->add_flag("--force", force, "Also one that is open: nobody else can join it");
+  rm->add_option("POOL", pool, "Its key or its name, as ls prints them")->required();
+
   std::string topic;
   CLI::App* help = app.add_subcommand("help", "Print this help, or that of a command");
   help->add_option("COMMAND", topic, "The command");
@@ -36,26 +67,17 @@ int Run(int argc, char** argv) {
     return app.exit(request);  // help or version
   } catch (const CLI::ParseError& error) {
     (void)app.exit(error);
-    return kUsageError;
+    return cli::kUsageError;
   }
   if (demo->parsed()) return cli::RunDemo(path);
-  if (!help->parsed()) {
-    std::fprintf(stderr, "mpool: a command is needed\n\n%s", overview.c_str());
-    return kUsageError;
+  if (ls->parsed()) {
+    list.headings = !no_headings;
+    return cli::ListSharedPools(list);
   }
-  if (topic.empty()) {
-    std::fputs(overview.c_str(), stdout);
-    return 0;
-  }
-  const auto named = [&topic](const CLI::App* command) { return command->get_name() == topic; };
-  const std::vector<CLI::App*> found = app.get_subcommands(named);
-  if (found.empty()) {
-    std::fprintf(stderr, "mpool help: there is no command '%s'; `mpool help` lists them\n",
-                 topic.c_str());
-    return kUsageError;
-  }
-  std::fputs(found.front()->help("mpool").c_str(), stdout);
-  return 0;
+  if (rm->parsed()) return cli::RemoveSharedPool(pool, force);
+  if (help->parsed()) return Help(app, overview, topic);
+  std::fprintf(stderr, "mpool: a command is needed\n\n%s", overview.c_str());
+  return cli::kUsageError;
 }
 
 }  // namespace
@@ -68,5 +90,5 @@ int main(int argc, char** argv) {
   } catch (const std::exception& error) {
     std::fprintf(stderr, "mpool: %s\n", error.what());
   }
-  return 1;
+  return cli::kFailure;
 }

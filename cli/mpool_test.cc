@@ -1,42 +1,18 @@
 // The program as a user meets it: exit codes, and what it prints where.
 
-#include <gtest/gtest.h>
-#include <sys/wait.h>
-
-#include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <string>
 
+#include "cli/run_mpool.h"
+#include "gtest/gtest.h"
+
 namespace {
 
-struct Outcome {
-  int exit_code = -1;
-  std::string out;
-  std::string err;
-};
-
-std::string Temporary(const std::string& name) {
-  const char* directory = std::getenv("TEST_TMPDIR");
-  return std::string(directory != nullptr ? directory : "/tmp") + "/" + name;
-}
-
-std::string Contents(const std::string& path) {
-  std::ostringstream text;
-  text << std::ifstream(path).rdbuf();
-  return text.str();
-}
-
-// Runs `mpool ARGUMENTS` with a shell, which reads `setup` first; $privilege runs it.
-Outcome RunMpool(const std::string& arguments, const std::string& setup = "") {
-  const std::string out = Temporary("out");
-  const std::string err = Temporary("err");
-  const std::string command = setup + " exec >" + out + " 2>" + err + " </dev/null; $privilege " +
-                              MPOOL_PROGRAM + " " + arguments;
-  const int status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, Contents(out), Contents(err)};
-}
+using cli::Contents;
+using cli::Outcome;
+using cli::RunMpool;
+using cli::Temporary;
 
 void ExpectFits80Columns(const std::string& text) {
   std::istringstream lines(text);
@@ -111,13 +87,22 @@ TEST(Mpool, HelpListsTheCommands) {
   for (const char* arguments : {"help", "--help", "-h"}) {
     const Outcome help = RunMpool(arguments);
     EXPECT_EQ(help.exit_code, 0) << arguments;
-    EXPECT_NE(help.out.find("demo"), std::string::npos) << help.out;
+    for (const char* command : {"demo", "ls", "rm", "help"}) {
+      EXPECT_NE(help.out.find(std::string("\n  ") + command + " "), std::string::npos) << help.out;
+    }
     EXPECT_EQ(help.err, "");
     ExpectFits80Columns(help.out);
   }
-  const Outcome demo = RunMpool("help demo");
-  EXPECT_EQ(demo.exit_code, 0);
-  EXPECT_NE(demo.out.find("FILE"), std::string::npos) << demo.out;
+  const struct {
+    const char* command;
+    const char* argument;
+  } cases[] = {{"demo", "FILE"}, {"ls", "--json"}, {"rm", "POOL"}};
+  for (const auto& [command, argument] : cases) {
+    const Outcome help = RunMpool(std::string("help ") + command);
+    EXPECT_EQ(help.exit_code, 0);
+    EXPECT_NE(help.out.find(argument), std::string::npos) << help.out;
+    ExpectFits80Columns(help.out);
+  }
 }
 
 TEST(Mpool, PrintsItsVersion) {
@@ -129,7 +114,8 @@ TEST(Mpool, PrintsItsVersion) {
 }
 
 TEST(Mpool, RefusesWrongUsageWithStatus2) {
-  for (const char* arguments : {"", "bogus", "demo a b", "demo --bogus", "help bogus"}) {
+  for (const char* arguments : {"", "bogus", "demo a b", "demo --bogus", "help bogus", "ls a",
+                                "ls --bogus", "rm", "rm a b"}) {
     const Outcome refused = RunMpool(arguments);
     EXPECT_EQ(refused.exit_code, 2) << arguments;
     EXPECT_EQ(refused.out, "") << arguments;
