@@ -7,8 +7,9 @@
 
 namespace benchmarks {
 
-// One line: the processor and how many of it, memory, kernel, transparent huge pages, the version of
-// the memory cgroup, the lock limit, and whether this program is optimised. What cannot be read is
+// One line: the processor and how many of it, memory, kernel, transparent huge pages, the version
+// of the memory cgroup, the lock limit, and whether this program is optimised. What cannot be read
+// is
 // "unknown".
 std::string DescribeMachine();
 

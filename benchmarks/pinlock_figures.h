@@ -31,8 +31,8 @@ std::vector<Figure> TwoThreadFigures(const Scale& scale);
 // mpin and munpin of resident pages that nobody else has pinned, against mlock(2) and munlock(2).
 std::vector<Figure> FirstPinFigures(const Scale& scale);
 
-// The longest time that another thread's mmap(2) or munmap(2) of one page takes while much memory is
-// pinned, against the same beside one mlock(2).
+// The longest time that another thread's mmap(2) or munmap(2) of one page takes while much memory
+// is pinned, against the same beside one mlock(2).
 std::vector<Figure> WaitFigures(const Scale& scale);
 
 // The memory of the counters, in per cent of what is pinned.

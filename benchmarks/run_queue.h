@@ -1,7 +1,7 @@
 // RunQueueDelay: for how long a thread was ready to run and had no CPU.
 //
-// Where a figure needs the wall clock, other programs that want the same CPUs are in it too: by tens
-// of milliseconds on a small machine. The kernel counts that part, so that it can be left out.
+// Where a figure needs the wall clock, other programs that want the same CPUs are in it too: by
+// tens of milliseconds on a small machine. The kernel counts that part, so that it can be left out.
 
 #ifndef BENCHMARKS_RUN_QUEUE_H_
 #define BENCHMARKS_RUN_QUEUE_H_

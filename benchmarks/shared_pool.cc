@@ -9,6 +9,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <random>
 #include <string>
 #include <thread>
 #include <utility>
@@ -26,8 +27,8 @@ constexpr double kAttachMaxNs = 5e6;
 constexpr double kRecoveryMaxNs = 50e6;
 
 std::string MakeKey() {
-  static int count = 0;
-  return absl::StrCat("mpool_benchmark ", getpid(), " ", ++count);
+  // Another run may be under way, in a pid namespace of its own.
+  return absl::StrCat("mpool_benchmark ", std::random_device()());
 }
 
 Pool OpenShared(const PageFile& file, const std::string& key, bool prelock) {
@@ -138,6 +139,11 @@ struct FullPool {
     const Pool joined = OpenShared(file, key, /*prelock=*/false);
     return WallNs() - begin;
   }
+  double OpenNs() const {
+    const double begin = WallNs();
+    const Pool alone = OpenPool(file, file.pages());
+    return WallNs() - begin;
+  }
   // Leaves the pool as kill -9 does, with a page pinned for writing.
   void LoseParticipant() const {
     const pid_t process = fork();
@@ -171,8 +177,9 @@ std::vector<Figure> SharedPoolFigures(const PoolScale& scale) {
     const char* const name = keys == Keys::kIndependent ? "independent" : "dependent";
     Figure figure;
     figure.name = absl::StrCat("shared/hits/", name);
-    figure.title = absl::StrCat("hits of two processes, ", name, " keys, ",
-                                FormatPages(scale.large_pages), ": a shared pool against private ones");
+    figure.title =
+        absl::StrCat("hits of two processes, ", name, " keys, ", FormatPages(scale.large_pages),
+                     ": a shared pool against private ones");
     figure.bounds = {{Bound::Of::kOursToBare, kSharedMax}};
     figure.cpus = 2;
     // Each has the shared pool and one of its own.
@@ -185,11 +192,13 @@ std::vector<Figure> SharedPoolFigures(const PoolScale& scale) {
   }
   Figure attach = JoinFigure(scale);
   attach.name = "shared/attach";
-  attach.title = absl::StrCat("joining a shared pool of ", FormatPages(scale.large_pages));
+  attach.title = absl::StrCat("joining a shared pool of ", FormatPages(scale.large_pages),
+                              ", against opening one of this process alone, empty");
+  attach.overhead = true;
   attach.bounds = {{Bound::Of::kOurs, kAttachMaxNs}};
   attach.prepare = [pages = scale.large_pages] {
     const auto full = std::make_shared<const FullPool>(pages);
-    return InTurn([full] { return full->AttachNs(); }, nullptr);
+    return InTurn([full] { return full->AttachNs(); }, [full] { return full->OpenNs(); });
   };
   figures.push_back(std::move(attach));
 
@@ -197,6 +206,7 @@ std::vector<Figure> SharedPoolFigures(const PoolScale& scale) {
   recovery.name = "shared/recovery";
   recovery.title = absl::StrCat("joining one of ", FormatPages(scale.large_pages),
                                 " and cleaning up after a killed process, against joining it");
+  recovery.overhead = true;
   recovery.bounds = {{Bound::Of::kOurs, kRecoveryMaxNs}};
   recovery.prepare = [pages = scale.large_pages] {
     const auto full = std::make_shared<const FullPool>(pages);

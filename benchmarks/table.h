@@ -48,8 +48,8 @@ enum class Style { kText, kMarkdown };
 // With a heading line, and a line feed at the end of each line. UTF-8.
 std::string FormatTable(const std::vector<Row>& rows, Style style);
 
-// "12.3 ns", "1.23 µs", "64.0 ms"; "0 calls"; "0.051 %"; "0 faults"; "64.1 bytes"; "9.50 times"; "-"
-// for NaN.
+// "12.3 ns", "1.23 µs", "64.0 ms"; "0 calls"; "0.051 %"; "0 faults"; "64.1 bytes"; "9.50 times";
+// "-" for NaN.
 std::string FormatCost(double cost, Unit unit);
 
 // "262,144".

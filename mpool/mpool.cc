@@ -57,7 +57,6 @@ os::Result<PoolCore*> PoolOf(MPOOL* mp) {
 }
 
 os::Result<PoolCore*> OpenPool(const void* key, int fd, pgno_t pagesize, pgno_t maxcache) {
-  if (pagesize == 0) return Failed(os::Errno(EINVAL), "a page must have at least 1 byte");
   PoolConfig config;
   config.page_size = pagesize;
   config.pages_max = std::max<pgno_t>(maxcache, 1);
@@ -70,6 +69,7 @@ os::Result<PoolCore*> OpenPool(const void* key, int fd, pgno_t pagesize, pgno_t 
   }
   os::Result<std::unique_ptr<os::File>> file = mpool::internal::OpenPoolFile(fd);
   if (!file.ok()) return file.error();
+  if (pagesize == 0) return mpool::internal::NoPageSize();
   return PoolCore::Open(os::RealMemory(), mpool::internal::PinLocker(), std::move(*file), config);
 }
 

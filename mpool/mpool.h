@@ -90,9 +90,9 @@ struct mpool_stat {
 
 /*
  * Opens a pool over the seekable file `fd`, which stays the caller's and must stay open. `key`:
- * NULL; or a const DBT * of up to 1,024 bytes that name a pool which the processes of a user share. The
- * first one makes it; then fd is not needed, and the file is found as it was then. maxcache is the
- * largest that any has asked for. See mpool(3), "Shared pools".
+ * NULL; or a const DBT * of up to 1,024 bytes that name a pool which the processes of a user share.
+ * The first one makes it; then fd is not needed, and the file is found as it was then. maxcache is
+ * the largest that any has asked for. See mpool(3), "Shared pools".
  * `pagesize`: bytes in a page, any number from 1 on. `maxcache`: pages to cache; 0 is 1. Pages of
  * the file: its size divided by pagesize, rounded down; the bytes behind them stay as they are
  * until a page is written there. Returns NULL with errno:
@@ -204,15 +204,15 @@ int mpool_get_stat(MPOOL *mp, struct mpool_stat *stat, size_t size);
 int mpool_set_eof(MPOOL *mp, int mode);
 
 /*
- * What happens when all pages are pinned and no more can be locked. Returns as mpool_set_eof(); of a
- * shared pool, which hands out locked pages only, ENOTSUP.
+ * What happens when all pages are pinned and no more can be locked. Returns as mpool_set_eof(); of
+ * a shared pool, which hands out locked pages only, ENOTSUP.
  */
 int mpool_set_overflow(MPOOL *mp, int mode);
 
 /*
  * What this process does with a page that another one had pinned when it died, and so may have been
- * changing. Returns as mpool_set_eof(). Until somebody gets it, such a page is neither written nor, if
- * it is dirty, evicted: mpool_sync() writes the others, and fails with EIO.
+ * changing. Returns as mpool_set_eof(). Until somebody gets it, such a page is neither written nor,
+ * if it is dirty, evicted: mpool_sync() writes the others, and fails with EIO.
  */
 int mpool_set_suspect(MPOOL *mp, int mode);
 

@@ -31,7 +31,7 @@ internal::Deadline DeadlineIn(std::chrono::nanoseconds timeout) {
   return timeout > internal::kNoDeadline - now ? internal::kNoDeadline : now + timeout;
 }
 
-os::Result<PoolCore*> OpenCore(internal::Locker& locker, int fd, const std::string& key,
+os::Result<PoolCore*> OpenCore(internal::Locker& locker, int fd, std::string_view key,
                                const internal::PoolConfig& config) {
   if (!key.empty()) {
     return PoolCore::OpenShared(os::RealMemory(), locker, std::as_bytes(std::span(key)), fd,
@@ -39,6 +39,7 @@ os::Result<PoolCore*> OpenCore(internal::Locker& locker, int fd, const std::stri
   }
   os::Result<std::unique_ptr<os::File>> file = internal::OpenPoolFile(fd);
   if (!file.ok()) return file.error();
+  if (config.page_size == 0) return internal::NoPageSize();
   return PoolCore::Open(os::RealMemory(), locker, std::move(*file), config);
 }
 
@@ -87,7 +88,8 @@ void internal::EndPin(PoolCore& pool, void* slot, std::byte* data, bool exclusiv
                exclusive ? Access::kExclusive : Access::kShared, dirty);
 }
 
-// In a forked child there is no pin, and the slot is in memory that was wiped, as the pool is: to store
+// In a forked child there is no pin, and the slot is in memory that was wiped, as the pool is: to
+// store
 // 0 there changes nothing.
 void internal::EndHit(PoolCore& pool, void* slot) {
   if (pool.EndPin(*static_cast<PinSlot*>(slot))) pool.WakeWriters();
@@ -134,9 +136,6 @@ void PagePin::Release() {
 }
 
 absl::StatusOr<std::unique_ptr<PagePool>> PagePool::Open(int fd, const Options& options) {
-  if (options.page_size == 0) {
-    return absl::InvalidArgumentError("a page must have at least 1 byte");
-  }
   internal::PoolConfig config;
   config.page_size = options.page_size;
   config.pages_max = std::max<uint32_t>(options.pages_max, 1);

@@ -2,9 +2,10 @@
 //
 // A page pool over a seekable file. Its frames and bookkeeping are locked in memory (pinlock), so a
 // page that is in the pool is resident, and getting it neither faults nor enters the kernel, but to
-// wait for a thread that has the page for writing, or to wake one that waits to have it. The lock limit (RLIMIT_MEMLOCK) bounds the pool: where no more can be locked, it stops growing and
-// evicts. See mpool(3) for what each operation does; this interface differs in that Get shares a
-// page with other readers and GetForWrite excludes them.
+// wait for a thread that has the page for writing, or to wake one that waits to have it. The lock
+// limit (RLIMIT_MEMLOCK) bounds the pool: where no more can be locked, it stops growing and evicts.
+// See mpool(3) for what each operation does; this interface differs in that Get shares a page with
+// other readers and GetForWrite excludes them.
 //
 //   absl::StatusOr<std::unique_ptr<mpool::PagePool>> pool =
 //       mpool::PagePool::Open(fd, {.page_size = 4096, .pages_max = 1024});
@@ -20,7 +21,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -49,8 +50,8 @@ void EndPin(PoolCore& pool, void* slot, std::byte* data, bool exclusive, bool di
 // A page of the file: its offset divided by the page size.
 using PageNumber = uint32_t;
 
-// What is done about a page that another process had pinned for writing when it died, or pinned at all,
-// if it uses the C interface.
+// What is done about a page that another process had pinned for writing when it died, or pinned at
+// all, if it uses the C interface.
 enum class SuspectPages {
   kReport,  // the next get of it fails, once, with DataLoss; the page stays as it is
   kKeep,    // it is as it was left
@@ -58,9 +59,9 @@ enum class SuspectPages {
 };
 
 struct Options {
-  // A name for a pool that the processes of this user share; up to 1,024 bytes of any kind. Empty: a
-  // pool of this process alone. See mpool(3), "Shared pools".
-  std::string key = {};
+  // A name for a pool that the processes of this user share; up to 1,024 bytes of any kind. Empty:
+  // a pool of this process alone. See mpool(3), "Shared pools". Looked at by Open() only.
+  std::string_view key = {};
   SuspectPages suspect_pages = SuspectPages::kReport;  // of a shared pool
   uint32_t page_size = 4096;                           // bytes; any number from 1 on
   uint32_t pages_max = 1024;                           // pages to cache (maxcache); 0 is 1
@@ -74,8 +75,8 @@ struct Options {
   bool allow_unlocked =
       false;  // when all pages are pinned and no more can be locked, go on unlocked
   // A thread writes dirty pages that were not used lately, so that misses seldom have to. It starts
-  // with the first page that is asked for, runs the filters like any other thread, and ends with the
-  // pool. What it cannot write stays dirty; Sync tells.
+  // with the first page that is asked for, runs the filters like any other thread, and ends with
+  // the pool. What it cannot write stays dirty; Sync tells.
   bool background_writer = false;
 };
 
@@ -105,8 +106,8 @@ class PagePin {
  private:
   friend class PagePool;
   enum class Mode : uint8_t { kNone, kShared, kExclusive };
-  // Unpins. What the object says is out of date afterwards. Hands over what it says and not itself, so
-  // that an object in a function need not be in memory.
+  // Unpins. What the object says is out of date afterwards. Hands over what it says and not itself,
+  // so that an object in a function need not be in memory.
   void End() {
     if (slot_ != nullptr && !dirty_) {
       internal::EndHit(*pool_, slot_);
@@ -146,10 +147,11 @@ class PagePool {
   // Called with a page number and the page, in any thread that uses the pool.
   using Filter = std::function<void(PageNumber, absl::Span<std::byte>)>;
 
-  // `fd` stays the caller's and must stay open; with a key it may be closed, and is not needed where
-  // another process has the pool open already. Errors are those of mpool_open(3): InvalidArgument,
-  // FailedPrecondition (EBADF), ResourceExhausted (ENOMEM: nothing can be locked), Unavailable
-  // (EAGAIN), OutOfRange (EFBIG), PermissionDenied (EACCES), with the text of mpool_error(3).
+  // `fd` stays the caller's and must stay open; with a key it may be closed, and is not needed
+  // where another process has the pool open already. Errors are those of mpool_open(3):
+  // InvalidArgument, FailedPrecondition (EBADF), ResourceExhausted (ENOMEM: nothing can be locked),
+  // Unavailable (EAGAIN), OutOfRange (EFBIG), PermissionDenied (EACCES), with the text of
+  // mpool_error(3).
   static absl::StatusOr<std::unique_ptr<PagePool>> Open(int fd, const Options& options);
   // Discards what was not synced, as mpool_close(3) does. Aborts if a PagePin is left.
   ~PagePool();
@@ -166,10 +168,11 @@ class PagePool {
                                    page_size_, page, /*exclusive=*/false);
   }
   // Pins a page for reading if that is possible at once: it is in the pool, and nobody has it for
-  // writing, or had it a moment ago. Else the pin holds nothing. Waits for no page and no I/O; takes no
-  // latch and does not enter the kernel, but to wake a thread that waits to write the page. So does the
-  // end of a pin. A thread's first call on a pool, and a page that was not got for a long time,
-  // may come back empty although the page is there. A miss by TryGet is in no statistic.
+  // writing, or had it a moment ago. Else the pin holds nothing. Waits for no page and no I/O;
+  // takes no latch and does not enter the kernel, but to wake a thread that waits to write the
+  // page. So does the end of a pin. A thread's first call on a pool, and a page that was not got
+  // for a long time, may come back empty although the page is there. A miss by TryGet is in no
+  // statistic.
   PagePin TryGet(PageNumber page) {
     const internal::PoolHit hit = internal::TryGet(*core_, page);
     if (hit.bytes == nullptr) return PagePin();
@@ -178,7 +181,8 @@ class PagePool {
   }
   // Pins a page for writing; waits while any PagePin has it, and while the pool is writing it. A
   // thread that holds the page already would wait for itself. Takes the pool's latch; where other
-  // threads use the pool, the first one after some gets of a page enters the kernel (membarrier(2)).
+  // threads use the pool, the first one after some gets of a page enters the kernel
+  // (membarrier(2)).
   absl::StatusOr<PagePin> GetForWrite(PageNumber page);
   // The same, but wait for other threads no longer than `timeout`. DeadlineExceeded: the page was
   // still being read into the pool, or in use, then; it is as it was. Time that this thread's own

@@ -1,7 +1,7 @@
 // The calling thread's last failure in words, for mpool_error() and for absl::Status.
 //
-// Kept in a buffer of fixed size, made at the thread's first failure. Where there is no memory even for
-// that, the text says so.
+// Kept in a buffer of fixed size, made at the thread's first failure. Where there is no memory even
+// for that, the text says so.
 
 #ifndef MPOOL_INTERNAL_ERROR_TEXT_H_
 #define MPOOL_INTERNAL_ERROR_TEXT_H_

@@ -51,8 +51,8 @@ enum class FrameQueue : uint8_t {
   kIdle,      // a growth frame without pins: not the policy's, goes back at the next miss
 };
 
-// What is stored before this is stored before what follows, whenever the process is killed. That is all
-// that other processes need which look at what it has left: no CPU undoes a store.
+// What is stored before this is stored before what follows, whenever the process is killed. That is
+// all that other processes need which look at what it has left: no CPU undoes a store.
 inline void InOrder() { std::atomic_signal_fence(std::memory_order_seq_cst); }
 
 struct FrameHeader {
@@ -82,9 +82,9 @@ struct FrameHeader {
   bool holds_page() const { return state == FrameState::kValid || state == FrameState::kWriteback; }
   bool is_victim() const { return queue == FrameQueue::kTaken || queue == FrameQueue::kTakenNew; }
 
-  // It holds no page any more. What is said about its memory, its owner and other threads' lines stays.
-  // First of all it is in its new state: this process may be killed at any moment, and who comes after
-  // it believes the state alone.
+  // It holds no page any more. What is said about its memory, its owner and other threads' lines
+  // stays. First of all it is in its new state: this process may be killed at any moment, and who
+  // comes after it believes the state alone.
   void Reset(FrameState to) {
     state = to;
     InOrder();

@@ -1,7 +1,7 @@
 // KILL_POINT: a named place where a test may kill the process.
 //
-// Between every two steps of which other processes may see the first without the second. Compiled into
-// tests alone (-DMPOOL_KILL_POINTS); elsewhere it is nothing.
+// Between every two steps of which other processes may see the first without the second. Compiled
+// into tests alone (-DMPOOL_KILL_POINTS); elsewhere it is nothing.
 
 #ifndef MPOOL_INTERNAL_KILL_POINT_H_
 #define MPOOL_INTERNAL_KILL_POINT_H_

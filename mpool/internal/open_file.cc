@@ -27,4 +27,6 @@ os::Result<std::unique_ptr<os::File>> OpenPoolFile(int descriptor) {
   return file;
 }
 
+os::Errno NoPageSize() { return Failed(os::Errno(EINVAL), "a page must have at least 1 byte"); }
+
 }  // namespace mpool::internal

@@ -14,6 +14,9 @@ namespace mpool::internal {
 // ESPIPE: not a regular file. EINVAL: opened with O_APPEND. The text is in ErrorText().
 os::Result<std::unique_ptr<os::File>> OpenPoolFile(int descriptor);
 
+// What is said of pages without a byte: EINVAL.
+os::Errno NoPageSize();
+
 }  // namespace mpool::internal
 
 #endif  // MPOOL_INTERNAL_OPEN_FILE_H_

@@ -45,9 +45,9 @@ class PageIo {
   // Precondition: at most kPagesPerRead.
   void ReadMany(std::span<PageRead> pages);
 
-  // Writes runs of pages: of each the pages first_page, first_page + 1, … from the frames. The errors
-  // are those of writing: any part of the run may have been written then. ENOMEM: no memory for the
-  // copies that pgout needs.
+  // Writes runs of pages: of each the pages first_page, first_page + 1, … from the frames. The
+  // errors are those of writing: any part of the run may have been written then. ENOMEM: no memory
+  // for the copies that pgout needs.
   struct PageWrite {
     PageNumber first_page = 0;
     std::span<std::byte* const> frames;
@@ -70,8 +70,8 @@ class PageIo {
   // then before the filter has.
   static bool InFilter();
 
-  // The most pages in a run, and in all runs of one WriteMany. What is kept of each is on the stack of
-  // the thread that has to write, some 100 bytes.
+  // The most pages in a run, and in all runs of one WriteMany. What is kept of each is on the stack
+  // of the thread that has to write, some 100 bytes.
   static constexpr size_t kPagesPerWrite = 256;
   static constexpr size_t kPagesPerWriteMany = 256;
   size_t pages_per_write() const;

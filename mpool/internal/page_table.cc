@@ -50,8 +50,8 @@ void PageTable::SetUsage(PageNumber page, unsigned usage) {
 }
 
 // Closes the gap by moving back every later entry that could stand there, so that no search for one
-// ends early and no tombstones gather. An entry that is moved is in two places for a moment: whoever
-// found it in the old one sees it overwritten, or has looked again before.
+// ends early and no tombstones gather. An entry that is moved is in two places for a moment:
+// whoever found it in the old one sees it overwritten, or has looked again before.
 void PageTable::Erase(PageNumber page) {
   const size_t mask = size() - 1;
   size_t gap = SlotOf(page);

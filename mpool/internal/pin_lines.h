@@ -1,9 +1,9 @@
 // PinLines: the pins that are taken on hits, without a latch.
 //
-// Each thread that uses a pool has a line of slots there. A pin is the number of its frame in one of
-// them, put there by a plain store, so a hit writes only what no other CPU reads. Who wants a frame
-// for itself (to evict, to delete, to write) has to look through all lines. That is right because of
-// the order on both sides (x86 and others let a load overtake the store before it):
+// Each thread that uses a pool has a line of slots there. A pin is the number of its frame in one
+// of them, put there by a plain store, so a hit writes only what no other CPU reads. Who wants a
+// frame for itself (to evict, to delete, to write) has to look through all lines. That is right
+// because of the order on both sides (x86 and others let a load overtake the store before it):
 //
 //   hit                                   who wants the frame, with the pool's latch
 //   1. look the page up: open             1. close the entry of the page
@@ -12,11 +12,11 @@
 //      unchanged, so it is pinned
 //
 // When the barrier returns, each thread has passed a full fence after step 1 on the right. A thread
-// whose step 3 came before its fence has its store of step 2 visible, and is found; one whose step 3
-// came after it sees the entry closed. The seldom side pays; see os/process_barrier.h.
+// whose step 3 came before its fence has its store of step 2 visible, and is found; one whose step
+// 3 came after it sees the entry closed. The seldom side pays; see os/process_barrier.h.
 //
-// A slot holds what the page's entry has above the page number when it is open and was used most, or 0:
-// it is free. Only the thread that owns a line stores frames there. It frees
+// A slot holds what the page's entry has above the page number when it is open and was used most,
+// or 0: it is free. Only the thread that owns a line stores frames there. It frees
 // a slot by storing 0; for a PagePin that was moved, another thread may do that.
 
 #ifndef MPOOL_INTERNAL_PIN_LINES_H_
@@ -91,21 +91,21 @@ struct PinLinesState {
 // The lines of a pool, in memory that its owner provides and makes more of. The pool's latch guards
 // it; what the lines hold changes all the time.
 //
-// A pool that processes share has a block of lines for each of them. A thread has its line in the block
-// of its own process; who looks for pins looks into all blocks.
+// A pool that processes share has a block of lines for each of them. A thread has its line in the
+// block of its own process; who looks for pins looks into all blocks.
 class PinLines {
  public:
   PinLines() = default;
   PinLines(const PinLines&) = delete;
   PinLines& operator=(const PinLines&) = delete;
 
-  // Zeroed lines that may be used: those that a pool has from the start, and those that lie in memory
-  // of their own, which grows.
+  // Zeroed lines that may be used: those that a pool has from the start, and those that lie in
+  // memory of their own, which grows.
   void SetFirst(std::span<PinLine> lines) { first_ = lines; }
   void SetMore(std::span<PinLine> lines) { more_ = lines; }
   size_t more() const { return more_.size(); }
-  // Instead of both: blocks of `per_block` lines each, of which *count may be in use. All must outlive
-  // it.
+  // Instead of both: blocks of `per_block` lines each, of which *count may be in use. All must
+  // outlive it.
   void Share(PinLine* lines, size_t per_block, PinLinesState* states, const uint32_t* count,
              uint32_t own) {
     shared_ = lines;
@@ -117,8 +117,8 @@ class PinLines {
   }
 
   // The thread's line: one that it has, that a thread has left that is no more, or a new one. Null:
-  // all lines are taken. Enters the kernel where it has to find out which threads are no more, which
-  // is now and then, once there are more than a pool has from the start.
+  // all lines are taken. Enters the kernel where it has to find out which threads are no more,
+  // which is now and then, once there are more than a pool has from the start.
   PinLine* Claim(os::ThreadId thread);
   // Whether no line is in use but this one. It may be null.
   bool IsOnly(const PinLine* line) const { return used() == 1 && line == &Own(0); }

@@ -13,8 +13,8 @@
 // No latch is held across I/O, a filter, or zeroing a page. Latch order: only this one; pinlock's
 // own is taken under it when memory grows.
 //
-// Pins of a frame: those counted in its header, plus the slots in all lines that have it, less those
-// that it owes (a put by a thread that did not get the page).
+// Pins of a frame: those counted in its header, plus the slots in all lines that have it, less
+// those that it owes (a put by a thread that did not get the page).
 //
 // Thread-safe, but for Open and Close. Lives in memory that fork wipes, so that a child finds a
 // null `mp_private` in the handle instead of pins and latches of a process that it is not.
@@ -51,8 +51,8 @@
 
 namespace mpool::internal {
 
-// What hits have counted in the entries of the page table. Under the pool's latch. Not the pool itself:
-// that has no virtual functions, as a forked child looks into one that was wiped.
+// What hits have counted in the entries of the page table. Under the pool's latch. Not the pool
+// itself: that has no virtual functions, as a forked child looks into one that was wiped.
 class TableUsage final : public UsageCounters {
  public:
   explicit TableUsage(PoolMemory& frames) : frames_(frames) {}
@@ -77,9 +77,9 @@ class PoolCore {
                                     std::unique_ptr<os::File> file, const PoolConfig& config) {
     return OpenIn(memory, locker, std::move(file), config, nullptr);
   }
-  // The pool that the processes of this user share which use the same key. `descriptor`: of the file; not
-  // needed where another process has the pool open. It is not kept. Errors are also those of
-  // SharedRegion::Attach and OpenSharedFile.
+  // The pool that the processes of this user share which use the same key. `descriptor`: of the
+  // file; not needed where another process has the pool open. It is not kept. Errors are also those
+  // of SharedRegion::Attach and OpenSharedFile.
   static os::Result<PoolCore*> OpenShared(os::Memory& memory, Locker& locker,
                                           std::span<const std::byte> key, int descriptor,
                                           const PoolConfig& config);
@@ -93,17 +93,17 @@ class PoolCore {
   static PoolCore* FromHandle(MPOOL* handle) {
     return handle == nullptr ? nullptr : reinterpret_cast<PoolCore*>(handle->mp_private);
   }
-  // Where the pool of a handle lies, whatever process this is: TryHit and TryPut find nothing in one
-  // that did not open it. Precondition: not null.
+  // Where the pool of a handle lies, whatever process this is: TryHit and TryPut find nothing in
+  // one that did not open it. Precondition: not null.
   static PoolCore* Beside(MPOOL* handle);
   // False in a forked child, where this object is wiped.
   bool InOwningProcess() const { return handle_ != nullptr; }
 
-  // A hit for kPinned or kShared, without the latch. False: it is none, or not without the latch; then
-  // GetLatched tells, which gets pinned.slot as `retreat`.
+  // A hit for kPinned or kShared, without the latch. False: it is none, or not without the latch;
+  // then GetLatched tells, which gets pinned.slot as `retreat`.
   bool TryHit(PageNumber page, Pinned& pinned);
-  // Where TryHit has failed: true if the thread has a line here but used another pool last. Then another
-  // TryHit may succeed.
+  // Where TryHit has failed: true if the thread has a line here but used another pool last. Then
+  // another TryHit may succeed.
   bool FindLine() const { return !ThreadLine::IsLast(id_) && ThreadLine::Of(id_) != nullptr; }
   // ETIMEDOUT: another thread was still reading the page, or using it in a way that excludes
   // `access`, when the deadline came. `retreat`: a slot that TryHit has used in vain.
@@ -115,8 +115,8 @@ class PoolCore {
   os::Result<Pinned> New(const PageNumber* requested, Access access, PageNumber* made);
   // Ends a pin with Access::kPinned, of which only the address is known.
   os::Errno Put(const void* address, bool dirty);
-  // The same without the latch. kNotHere: this thread has no such pin in its line; Put tells. kWake:
-  // the pin has ended, and WakeWriters() is to be called.
+  // The same without the latch. kNotHere: this thread has no such pin in its line; Put tells.
+  // kWake: the pin has ended, and WakeWriters() is to be called.
   enum class PutResult { kDone, kWake, kNotHere };
   PutResult TryPut(const void* address, bool dirty);
   // Ends a pin, marking the page as changed first. Cannot fail.
@@ -336,13 +336,15 @@ class PoolCore {
   FrameHeader& header(FrameIndex frame) { return frames_.headers()[frame]; }
   const FrameHeader& header(FrameIndex frame) const { return frames_.headers()[frame]; }
 
-  // What hits read. `waiting_writers_`: how many wait for a page to be put that is pinned in a line; null
-  // in a forked child.
+  PoolState own_state_;  // of a pool of this process alone
+
+  // What hits read. `waiting_writers_`: how many wait for a page to be put that is pinned in a
+  // line; null in a forked child.
   alignas(64) MPOOL* const handle_;
   uint64_t id_ = 0;  // never that of another pool of this process
   std::atomic<uint32_t>* const waiting_writers_;
   bool hits_without_latch_ = false;
-  // Of a shared pool: what it shares. Null: a pool of this process alone, which has its state here.
+  // Of a shared pool: what it shares. Null: a pool of this process alone.
   const std::unique_ptr<SharedRegion> region_;
 
   PoolMemory frames_;  // the same goes for its first line
@@ -350,7 +352,6 @@ class PoolCore {
 
   LedgerWord* ledger_ = nullptr;  // this process' in the region; null: there is none
   bool own_part_locked_ = false;
-  PoolState own_state_;
   PoolState* const state_ ABSL_PT_GUARDED_BY(latch_);
   os::Latch& latch_;
   os::LatchCondition& changed_;

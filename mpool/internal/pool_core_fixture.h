@@ -1,4 +1,5 @@
-// What the tests of PoolCore share: a pool over a file in memory, whose reads and writes call a hook.
+// What the tests of PoolCore share: a pool over a file in memory, whose reads and writes call a
+// hook.
 
 #ifndef MPOOL_INTERNAL_POOL_CORE_FIXTURE_H_
 #define MPOOL_INTERNAL_POOL_CORE_FIXTURE_H_

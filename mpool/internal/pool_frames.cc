@@ -1,8 +1,8 @@
 // Where frames come from: the free list, growth, eviction, and overflow while all pages are pinned.
 //
-// Victims are taken in batches. Their entries are closed, one barrier shows which of them are pinned
-// after all, and the rest wait, still cached, until a frame is needed. Whoever asks for such a page
-// meanwhile gets it, under the latch, and it is a victim no more.
+// Victims are taken in batches. Their entries are closed, one barrier shows which of them are
+// pinned after all, and the rest wait, still cached, until a frame is needed. Whoever asks for such
+// a page meanwhile gets it, under the latch, and it is a victim no more.
 
 #include <algorithm>
 #include <array>
@@ -89,8 +89,8 @@ FrameIndex PoolCore::LastPutOfThisThread() {
 
 // --- Victims ------------------------------------------------------------------------------------
 
-// Takes pages from the replacer until a batch of them is closed and not pinned, or it has been asked
-// for as many as it has. Returns how many that were.
+// Takes pages from the replacer until a batch of them is closed and not pinned, or it has been
+// asked for as many as it has. Returns how many that were.
 uint64_t PoolCore::PrepareVictims(bool clean_only, FrameIndex spared) {
   const uint64_t size = replacer_->size();
   // Without other threads there is no barrier to be shared.
@@ -263,8 +263,8 @@ os::Result<FrameIndex> PoolCore::TakeFrame(Overflows overflows, Deadline deadlin
       if (frame.ok() || overflows == Overflows::kForbidden) return frame;
       if (victim == kNoFrame) victim = FirstIdleGrowthFrame();
       if (victim == kNoFrame) {
-        // A page that is being read can be taken when that is done, and one that is being written, if
-        // it is not pinned; but in a filter this thread might wait for itself.
+        // A page that is being read can be taken when that is done, and one that is being written,
+        // if it is not pinned; but in a filter this thread might wait for itself.
         const bool only_written = state_->loading == 0 && AreAllPinned();
         if (state_->io_in_flight == 0 || only_written || PageIo::InFilter()) return frame;
         if (Await(deadline)) continue;

@@ -1,8 +1,10 @@
-// The hit path of PoolCore, inline for the sake of its callers: pool_pins.cc and the two interfaces.
+// The hit path of PoolCore, inline for the sake of its callers: pool_pins.cc and the two
+// interfaces.
 //
-// Every instruction counts, and every store twice: the fewer there are, the more hits are under way in
-// the CPU at once, whose cache misses it waits for together. So nothing is called here that is not
-// called at the very end. Why a hit is right: ARCHITECTURE.md; what it costs: docs/design/hits.md.
+// Every instruction counts, and every store twice: the fewer there are, the more hits are under way
+// in the CPU at once, whose cache misses it waits for together. So nothing is called here that is
+// not called at the very end. Why a hit is right: ARCHITECTURE.md; what it costs:
+// docs/design/hits.md.
 
 #ifndef MPOOL_INTERNAL_POOL_HITS_H_
 #define MPOOL_INTERNAL_POOL_HITS_H_
@@ -84,9 +86,9 @@ inline PoolCore* PoolCore::Beside(MPOOL* handle) {
   return waiting_writers->load(kLoadAfterSlotStore) != 0;
 }
 
-// The page was changed before the mark is set, and the mark is set before the pin ends. It is stored
-// even where it is set already: whoever takes it away to write the page would otherwise miss a change
-// that this CPU has not let out yet.
+// The page was changed before the mark is set, and the mark is set before the pin ends. It is
+// stored even where it is set already: whoever takes it away to write the page would otherwise miss
+// a change that this CPU has not let out yet.
 [[gnu::always_inline]] inline PoolCore::PutResult PoolCore::TryPut(const void* address,
                                                                    bool dirty) {
   if (!ThreadLine::IsLast(id_)) [[unlikely]]

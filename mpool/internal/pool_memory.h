@@ -8,18 +8,19 @@
 //   [ page tables | ghosts | pin lines | headers |
 //     frames: ordinary ones 0 … ordinary_max-1, growth frames from there ]
 //
-// The memory of a shared pool is a SharedRegion. One of its processes adds to it, with the pool's latch;
-// each locks it for itself, by and by, and hits find only what is locked here (slot_limit). Growth frames
-// keep their memory there: it cannot be taken from the others.
+// The memory of a shared pool is a SharedRegion. One of its processes adds to it, with the pool's
+// latch; each locks it for itself, by and by, and hits find only what is locked here (slot_limit).
+// Growth frames keep their memory there: it cannot be taken from the others.
 //
 // Ordinary frames come in steps that double up to 2 MiB, and stay. Growth frames come one by one,
 // while every ordinary one is pinned, and go back one by one. Whatever is handed out was locked
 // through the Locker first, headers included; a growth frame may be unlocked if the caller says so.
-// The memory is not inherited by a forked child (MADV_DONTFORK; lines are wiped), so the parent takes no
-// copy-on-write faults on it.
+// The memory is not inherited by a forked child (MADV_DONTFORK; lines are wiped), so the parent
+// takes no copy-on-write faults on it.
 //
-// Not thread-safe: the pool's latch guards it, but for shared_table(), frame(), FrameOfSlot(), FrameNear()
-// and headers(), which hits use without it. Growth and giving back enter the kernel; nothing else does.
+// Not thread-safe: the pool's latch guards it, but for shared_table(), frame(), FrameOfSlot(),
+// FrameNear() and headers(), which hits use without it. Growth and giving back enter the kernel;
+// nothing else does.
 
 #ifndef MPOOL_INTERNAL_POOL_MEMORY_H_
 #define MPOOL_INTERNAL_POOL_MEMORY_H_
@@ -47,8 +48,8 @@ class PoolMemory {
  public:
   // For at most `ordinary_max` ordinary frames of `page_size` bytes. Both references must outlive
   // it. `hugetlb`: what can be huge pages is taken from those that the machine has set aside
-  // (vm.nr_hugepages), as long as there are any. `region`: of a pool that processes share; the other
-  // two are of no consequence then.
+  // (vm.nr_hugepages), as long as there are any. `region`: of a pool that processes share; the
+  // other two are of no consequence then.
   PoolMemory(os::Memory& memory, Locker& locker, uint32_t page_size, uint64_t ordinary_max,
              bool hugetlb = false, SharedRegion* region = nullptr);
   // Reserves the address space: for at least one ordinary frame (fewer than ordinary_max if the
@@ -79,8 +80,8 @@ class PoolMemory {
   // For a shared pool, after each time that others may have had the latch: knows what they have
   // added.
   void Refresh();
-  // And locks some of it here: the page table, and up to 2 MiB of frames, so that hits find more of them.
-  // Errors are the Locker's, of the table.
+  // And locks some of it here: the page table, and up to 2 MiB of frames, so that hits find more of
+  // them. Errors are the Locker's, of the table.
   os::Errno CatchUp();
   // Locks up to 2 MiB of frames more; false: all are locked.
   os::Result<bool> LockMore();
@@ -115,8 +116,8 @@ class PoolMemory {
 
   // Holds every frame that there is. Changes with growth; nothing may be kept of it.
   PageTable& table() { return table_; }
-  // The same for those who have no latch: PageTable::Unpack. A table that was replaced stays mapped,
-  // and is empty.
+  // The same for those who have no latch: PageTable::Unpack. A table that was replaced stays
+  // mapped, and is empty.
   uint64_t shared_table() const { return shared_table_.load(std::memory_order_acquire); }
   PinLines& lines() { return lines_; }
   Ghost& ghost() { return ghost_; }
@@ -203,7 +204,8 @@ class PoolMemory {
   const char* failure_text_ = "";
 
   std::vector<Step> steps_;  // of frames, as they were locked; growth frames only of a shared pool
-  // Of a shared pool: what of it is locked here. Of each 2 MiB of frames so many, from the first one on.
+  // Of a shared pool: what of it is locked here. Of each 2 MiB of frames so many, from the first
+  // one on.
   uint64_t frames_per_unit_ = 1;
   std::unique_ptr<uint32_t[]> locked_in_unit_;
   uint64_t locked_growth_ = 0;  // growth frames, from the first one on

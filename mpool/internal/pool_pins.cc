@@ -1,9 +1,9 @@
 // Pins under the latch: counted ones, those of other threads, and accesses that exclude each other.
 //
-// An exclusive access counts its pin first, so that the page stays. Then it closes the page's entry,
-// so that no thread gets it without the latch any more, and waits for those who have it. After it
-// has ended, the page stays closed for some gets more: a page that is written again and again would
-// else cost a process barrier each time.
+// An exclusive access counts its pin first, so that the page stays. Then it closes the page's
+// entry, so that no thread gets it without the latch any more, and waits for those who have it.
+// After it has ended, the page stays closed for some gets more: a page that is written again and
+// again would else cost a process barrier each time.
 
 #include <algorithm>
 
@@ -271,8 +271,8 @@ void PoolCore::EndOnlyPin(FrameIndex frame, const Pinned& pinned, Access access)
 
 // --- Accesses -----------------------------------------------------------------------------------
 
-// False: the deadline has passed. Whoever is waited for may have died, with its process, so in a shared
-// pool that is looked after now and then.
+// False: the deadline has passed. Whoever is waited for may have died, with its process, so in a
+// shared pool that is looked after now and then.
 bool PoolCore::Await(Deadline deadline) {
   if (region_ == nullptr) return changed_.WaitUntil(latch_, deadline);
   const Deadline look = std::chrono::steady_clock::now() + kWaitBeforeLook;

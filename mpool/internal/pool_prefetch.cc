@@ -1,8 +1,8 @@
 // Prefetch: many pages at once, so that a device works on all of them together.
 //
-// Frames come first, all of a batch: to get one may mean to write its page, and the filter of that may
-// ask for any page of the pool. Only then are the pages of the batch in kLoading, where others wait for
-// them. For the same reason pages are read one by one where there is a filter for reading.
+// Frames come first, all of a batch: to get one may mean to write its page, and the filter of that
+// may ask for any page of the pool. Only then are the pages of the batch in kLoading, where others
+// wait for them. For the same reason pages are read one by one where there is a filter for reading.
 
 #include <algorithm>
 #include <array>
@@ -11,8 +11,8 @@
 
 namespace mpool::internal {
 
-// Takes frames for pages from the front of the list that are not in the pool, until the batch is full,
-// the list has ended or there are no more. Returns how many.
+// Takes frames for pages from the front of the list that are not in the pool, until the batch is
+// full, the list has ended or there are no more. Returns how many.
 size_t PoolCore::TakeFrames(std::span<const PageNumber>& pages, std::span<Fetching> batch) {
   size_t count = 0;
   while (count < batch.size() && !pages.empty()) {

@@ -1,10 +1,11 @@
-// Shared pools: to come and to go, to learn what others have added, and to make good what a process has
-// left undone that was killed.
+// Shared pools: to come and to go, to learn what others have added, and to make good what a process
+// has left undone that was killed.
 //
-// Whoever gets the latch of a dead process, waits in vain, finds no frame, or joins, looks who is no
-// more. Then everything that can be told from frame headers, pin lines and ledgers is made anew from
-// them, whatever state it is in: page table, queues, lists and counts. So it makes no difference where
-// in a call the process was killed, nor whether it was killed in here: the next one begins again.
+// Whoever gets the latch of a dead process, waits in vain, finds no frame, or joins, looks who is
+// no more. Then everything that can be told from frame headers, pin lines and ledgers is made anew
+// from them, whatever state it is in: page table, queues, lists and counts. So it makes no
+// difference where in a call the process was killed, nor whether it was killed in here: the next
+// one begins again.
 //
 // What is believed, because each step leaves it right (InOrder):
 //  * the state and page number of a frame, and whose it is (`owner`);
@@ -18,6 +19,7 @@
 
 #include "mpool/internal/error_text.h"
 #include "mpool/internal/kill_point.h"
+#include "mpool/internal/open_file.h"
 #include "mpool/internal/pool_core.h"
 #include "mpool/internal/shared_file.h"
 #include "os/process_barrier.h"
@@ -29,6 +31,7 @@ namespace mpool::internal {
 os::Result<PoolCore*> PoolCore::OpenShared(os::Memory& memory, Locker& locker,
                                            std::span<const std::byte> key, int descriptor,
                                            const PoolConfig& config) {
+  if (config.page_size == 0) return NoPageSize();
   os::Result<std::unique_ptr<SharedRegion>> region =
       SharedRegion::Attach({.key = key, .page_size = config.page_size});
   if (!region.ok()) return region.error();
@@ -171,8 +174,8 @@ void PoolCore::Suspect(FrameIndex frame) {
   ++state_->stats.suspects;
 }
 
-// Ends what a dead participant had; its place is free then. Of a C caller's pin nobody knows whether it
-// was for writing.
+// Ends what a dead participant had; its place is free then. Of a C caller's pin nobody knows
+// whether it was for writing.
 void PoolCore::SettleDead(uint32_t participant) {
   Participant& dead = region_->superblock().participants[participant];
   LedgerWord* const ledger = region_->ledger(participant);
@@ -310,7 +313,8 @@ void PoolCore::Recover() {
   changed_.NotifyAll();
 }
 
-// A page that a process may have been changing when it died. False: it has gone, and is to be read again.
+// A page that a process may have been changing when it died. False: it has gone, and is to be read
+// again.
 os::Result<bool> PoolCore::MeetSuspect(FrameIndex frame) {
   FrameHeader& h = header(frame);
   const PageNumber page = h.page_number;

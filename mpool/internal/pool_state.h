@@ -1,8 +1,8 @@
 // PoolState: what a pool knows, all but what is this process' own.
 //
 // Plain data: a pool of one process has it in itself, a shared one in the memory that its processes
-// share. The pool's latch guards it, but for waiting_writers. What can be told from frame headers, pin
-// lines and ledgers is here for speed alone: PoolCore::Recover makes it anew.
+// share. The pool's latch guards it, but for waiting_writers. What can be told from frame headers,
+// pin lines and ledgers is here for speed alone: PoolCore::Recover makes it anew.
 
 #ifndef MPOOL_INTERNAL_POOL_STATE_H_
 #define MPOOL_INTERNAL_POOL_STATE_H_

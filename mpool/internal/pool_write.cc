@@ -23,9 +23,9 @@ constexpr uint64_t kBatchShare = 4;
 
 }  // namespace
 
-// Writes the pages of the runs at once; those of a run follow one another in the file. Preconditions:
-// all are kValid; a run has at most pages_per_write(), all have at most kPagesPerBatch. Lets go of the
-// latch. On error those that could not be written are dirty again.
+// Writes the pages of the runs at once; those of a run follow one another in the file.
+// Preconditions: all are kValid; a run has at most pages_per_write(), all have at most
+// kPagesPerBatch. Lets go of the latch. On error those that could not be written are dirty again.
 PoolCore::WriteResult PoolCore::WriteBack(std::span<Run> runs) {
   for (const Run& run : runs) {
     for (const FrameIndex frame : run.frames) {
@@ -87,8 +87,8 @@ void PoolCore::WriteRuns(std::span<Run> runs) {
     const size_t first = page_count;
     for (const FrameIndex frame : runs[i].frames) {
       pages[page_count++] = frames_.frame(frame);
-      // A full fence: what was done to the page before it was marked is read below, and what is done
-      // later marks it again.
+      // A full fence: what was done to the page before it was marked is read below, and what is
+      // done later marks it again.
       header(frame).dirty.exchange(false, std::memory_order_seq_cst);
     }
     writes[i] = {.first_page = header(runs[i].frames.front()).page_number,
@@ -125,8 +125,8 @@ os::Errno PoolCore::CollectDirty(std::unique_ptr<DirtyPage[]>& pages, size_t& co
     return h.state == FrameState::kWriteback ||
            (h.holds_page() && h.dirty.load(std::memory_order_acquire));
   };
-  // Hits go on and mark pages meanwhile. None of those that were dirty when this began may be left out
-  // for one of those, so a list that has become too short is made again.
+  // Hits go on and mark pages meanwhile. None of those that were dirty when this began may be left
+  // out for one of those, so a list that has become too short is made again.
   size_t room = 0;
   do {
     count = 0;
@@ -151,8 +151,8 @@ os::Errno PoolCore::CollectDirty(std::unique_ptr<DirtyPage[]>& pages, size_t& co
 }
 
 // From the front of the list: fills `run` with frames of dirty pages that follow one another, and
-// returns how many pages of the list that settles. Waits for pages that are being written only while
-// the run is empty, and only if it may; else it ends before them.
+// returns how many pages of the list that settles. Waits for pages that are being written only
+// while the run is empty, and only if it may; else it ends before them.
 size_t PoolCore::NextRun(std::span<const DirtyPage> pages, Latched latched, bool may_wait,
                          std::span<FrameIndex> run, size_t& length) {
   length = 0;

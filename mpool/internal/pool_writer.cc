@@ -1,8 +1,8 @@
 // The background writer: a thread that writes dirty pages before a miss has to.
 //
-// It writes what is likely to go soon, pages that were not used lately, and no more than a part of the
-// pool at a time, so that misses find others to take. It never calls fdatasync: what it has written is
-// synchronised by the next sync, as what an eviction has written.
+// It writes what is likely to go soon, pages that were not used lately, and no more than a part of
+// the pool at a time, so that misses find others to take. It never calls fdatasync: what it has
+// written is synchronised by the next sync, as what an eviction has written.
 
 #include <algorithm>
 #include <array>
@@ -25,8 +25,8 @@ constexpr unsigned kUsageMax = 1;
 
 }  // namespace
 
-// Once, at the first use of a page: filters are set by then. Where there can be no thread, the next miss
-// tries again.
+// Once, at the first use of a page: filters are set by then. Where there can be no thread, the next
+// miss tries again.
 void PoolCore::StartWriter() {
   if (!config_.background_writer || writer_.joinable()) return;
   (void)os::StartThread(writer_, "mpool-writer", [this] { RunWriter(); });

@@ -10,9 +10,9 @@
 namespace mpool::internal {
 
 // A descriptor for the region's file. Of a new region that is a copy of `descriptor`, whose file is
-// written down for those who come later: errors as of OpenPoolFile. Else the file is opened where it was
-// found at first; where it is not there any more, it is that of `descriptor`, if it is the same, or one
-// that another participant has open. ESTALE: none of these.
+// written down for those who come later: errors as of OpenPoolFile. Else the file is opened where
+// it was found at first; where it is not there any more, it is that of `descriptor`, if it is the
+// same, or one that another participant has open. ESTALE: none of these.
 os::Result<os::OwnedDescriptor> OpenSharedFile(SharedRegion& region, int descriptor);
 
 }  // namespace mpool::internal

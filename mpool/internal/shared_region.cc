@@ -1,11 +1,12 @@
 #include "mpool/internal/shared_region.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
 #include <new>
-#include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -87,9 +88,9 @@ SharedRegion::Layout SharedRegion::Layout::For(uint32_t page_size, uint64_t ordi
   Layout layout;
   layout.frames_max = 2 * ordinary_max;
   uint64_t end = RoundUp(sizeof(Superblock), 4096);
-  const auto place = [&end](uint64_t bytes) {
-    const uint64_t begin = RoundUp(end, bytes >= kAlignment ? kAlignment : 4096);
-    end = begin + RoundUp(bytes, 4096);
+  const auto place = [&end](uint64_t size) {
+    const uint64_t begin = RoundUp(end, size >= kAlignment ? kAlignment : 4096);
+    end = begin + RoundUp(size, 4096);
     return begin;
   };
   layout.lines =
@@ -333,38 +334,36 @@ os::Errno SharedRegion::Allocate(std::span<const std::byte> bytes) {
   return error;
 }
 
+SharedRegion::Description SharedRegion::Describe(const os::SharedObject& object) {
+  Description one;
+  one.name = object.name();
+  one.bytes = object.Blocks() * 512;
+  const std::unique_ptr<std::byte[]> bytes = ReadSuperblock(object);
+  const Superblock* const there = bytes == nullptr ? nullptr : &AsSuperblock(bytes.get());
+  one.valid = there != nullptr && there->magic == kMagic && there->layout == LayoutHash() &&
+              there->ready != 0 && there->key_bytes <= Superblock::kKeyBytesMax;
+  for (uint32_t i = 0; i < Superblock::kParticipantsMax; ++i) {
+    if (!object.IsLockedElsewhere(kFirstPlace + i, 1)) continue;
+    const Participant* const participant = one.valid ? &there->participants[i] : nullptr;
+    if (participant != nullptr && participant->process.IsGone()) continue;
+    ++one.participants;
+    if (participant == nullptr || participant->in_use == 0) continue;
+    one.pids += (one.pids.empty() ? "" : ",") + std::to_string(participant->process.pid);
+  }
+  if (!one.valid) return one;
+  one.key.assign(reinterpret_cast<const char*>(there->key), there->key_bytes);
+  one.page_size = there->page_size;
+  one.file.assign(there->file.path, strnlen(there->file.path, sizeof(there->file.path)));
+  return one;
+}
+
 os::Result<std::vector<SharedRegion::Description>> SharedRegion::List(const std::string& folder) {
   const os::Result<std::vector<std::string>> names = os::SharedObject::List(folder, NamePrefix());
   if (!names.ok()) return names.error();
   std::vector<Description> all;
   for (const std::string& name : *names) {
     const os::Result<os::SharedObject> object = os::SharedObject::Open(folder, name);
-    if (!object.ok()) continue;
-    Description one;
-    one.name = name;
-    one.bytes = object->Blocks() * 512;
-    for (uint32_t i = 0; i < Superblock::kParticipantsMax; ++i) {
-      if (object->IsLockedElsewhere(kFirstPlace + i, 1)) ++one.participants;
-    }
-    const std::unique_ptr<std::byte[]> bytes = ReadSuperblock(*object);
-    if (bytes != nullptr) {
-      const Superblock& there = AsSuperblock(bytes.get());
-      one.valid = there.magic == kMagic && there.layout == LayoutHash() && there.ready != 0 &&
-                  there.key_bytes <= Superblock::kKeyBytesMax;
-      if (one.valid) {
-        one.key.assign(reinterpret_cast<const char*>(there.key), there.key_bytes);
-        one.page_size = there.page_size;
-        one.file.assign(there.file.path, strnlen(there.file.path, sizeof(there.file.path)));
-        for (uint32_t i = 0; i < Superblock::kParticipantsMax; ++i) {
-          if (there.participants[i].in_use == 0 || !object->IsLockedElsewhere(kFirstPlace + i, 1)) {
-            continue;
-          }
-          one.pids +=
-              (one.pids.empty() ? "" : ",") + std::to_string(there.participants[i].process.pid);
-        }
-      }
-    }
-    all.push_back(std::move(one));
+    if (object.ok()) all.push_back(Describe(*object));
   }
   return all;
 }
@@ -372,8 +371,14 @@ os::Result<std::vector<SharedRegion::Description>> SharedRegion::List(const std:
 os::Errno SharedRegion::Remove(const std::string& name, bool force, const std::string& folder) {
   const os::Result<os::SharedObject> object = os::SharedObject::Open(folder, name);
   if (!object.ok()) return object.error();
-  if (const os::Errno error = object->LockByte(kDoor); !error.ok()) return error;
-  if (HasParticipants(*object) && !force) return os::Errno(EBUSY);
+  // Whoever comes or goes is quick, unless it has been stopped.
+  os::Errno error = object->TryLockByte(kDoor);
+  for (int tries = 0; tries < 100 && error == os::Errno(EAGAIN); ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    error = object->TryLockByte(kDoor);
+  }
+  if (!error.ok()) return error;
+  if (Describe(*object).participants > 0 && !force) return os::Errno(EBUSY);
   return object->Unlink();
 }
 

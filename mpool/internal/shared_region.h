@@ -1,18 +1,18 @@
 // SharedRegion: the memory that the processes of a shared pool have in common, and who they are.
 //
-// One object in memory (os/shared_object.h) for each key, laid out when it is made for as many frames
-// as the machine could hold; what is not used takes no memory:
+// One object in memory (os/shared_object.h) for each key, laid out when it is made for as many
+// frames as the machine could hold; what is not used takes no memory:
 //
 //   [ superblock: what it is, its file, participants, PoolState | pin lines | page tables | ghosts |
 //     headers | ledgers, one for each participant | frames: ordinary ones, growth frames ]
 //
-// A participant is one open pool of one process. It holds a lock on its own byte of the object, which
-// the kernel takes away when the process ends, however that comes; where a forked child still has the
-// descriptor, the process' number and start tell. A process that holds byte 0 may come or go: there is
-// one such at a time.
+// A participant is one open pool of one process. It holds a lock on its own byte of the object,
+// which the kernel takes away when the process ends, however that comes; where a forked child still
+// has the descriptor, the process' number and start tell. A process that holds byte 0 may come or
+// go: there is one such at a time.
 //
-// An object that no participant has any more is stale: whoever comes next makes it anew. The last to
-// leave takes its name away.
+// An object that no participant has any more is stale: whoever comes next makes it anew. The last
+// to leave takes its name away.
 //
 // Not thread-safe, but for what is const.
 
@@ -35,9 +35,9 @@
 
 namespace mpool::internal {
 
-// What one participant has to do with one frame, in one word, so that whoever dies while he changes it
-// leaves it either as it was or as it should be: counted pins, readers among them, owed pins (frame.h),
-// and whether one of the pins is for writing.
+// What one participant has to do with one frame, in one word, so that whoever dies while he changes
+// it leaves it either as it was or as it should be: counted pins, readers among them, owed pins
+// (frame.h), and whether one of the pins is for writing.
 using LedgerWord = std::atomic<uint64_t>;
 inline constexpr uint64_t kLedgerPin = 1;
 inline constexpr uint64_t kLedgerReader = uint64_t{1} << 16;
@@ -93,10 +93,10 @@ class SharedRegion {
     uint32_t page_size = 0;
     std::string folder = kFolder;
   };
-  // Joins the pool of that key, or makes it. The caller is alone with it, but for pools that are open
-  // already, until Ready(). It is no participant yet. EINVAL: a key of no or too many bytes; another page size. EPROTO: a pool of
-  // another version of this library, or a damaged one. EACCES: what is there is not this user's.
-  // ENOSPC, ENOMEM: no room. The text is in ErrorText().
+  // Joins the pool of that key, or makes it. The caller is alone with it, but for pools that are
+  // open already, until Ready(). It is no participant yet. EINVAL: a key of no or too many bytes;
+  // another page size. EPROTO: a pool of another version of this library, or a damaged one. EACCES:
+  // what is there is not this user's. ENOSPC, ENOMEM: no room. The text is in ErrorText().
   static os::Result<std::unique_ptr<SharedRegion>> Attach(const Request& request);
   // Leaves the pool. Precondition: the participant has no pins any more, or will not be asked.
   ~SharedRegion();
@@ -105,8 +105,8 @@ class SharedRegion {
 
   // Whether this participant has made it, and has to fill in the state.
   bool is_new() const { return is_new_; }
-  // Becomes a participant. Those that are dead are to be cleaned up after first. EAGAIN: there are too
-  // many. ENOSPC: no room for the lines.
+  // Becomes a participant. Those that are dead are to be cleaned up after first. EAGAIN: there are
+  // too many. ENOSPC: no room for the lines.
   os::Errno TakePlace(bool pins_may_write);
   // Others may come.
   void Ready();
@@ -143,8 +143,8 @@ class SharedRegion {
   // Gives part of the region memory. ENOSPC: there is no more.
   os::Errno Allocate(std::span<const std::byte> bytes);
 
-  // Whether any participant is alive, its number of those, and what it says it is: of an object that may
-  // be anything. For those who list pools.
+  // What an object says that it is, which may be anything, and who has it. For those who list
+  // pools.
   struct Description {
     std::string name;
     std::string key;
@@ -156,12 +156,15 @@ class SharedRegion {
     std::string pids;
   };
   static os::Result<std::vector<Description>> List(const std::string& folder = kFolder);
-  // Takes the name away. EBUSY: it is in use, and `force` is not set. ENOENT: no such name.
+  // Takes the name away. EBUSY: it is in use, and `force` is not set. ENOENT: no such name. EAGAIN:
+  // a process is just coming or going, for a second or more.
   static os::Errno Remove(const std::string& name, bool force, const std::string& folder = kFolder);
   // The beginning of the names of all objects of this user.
   static std::string NamePrefix();
 
  private:
+  static Description Describe(const os::SharedObject& object);
+
   struct Layout {
     uint64_t frames_max = 0;
     uint64_t lines = 0, tables = 0, ghosts = 0, headers = 0, ledgers = 0, frames = 0;

@@ -51,8 +51,8 @@ struct KillTask {
   int fd = -1;
   uint64_t seed = 0;
   uint32_t steps = 60;
-  // Of `workers` that run at once, this one writes the pages of which the number leaves `index`. Then
-  // all writes are by the C++ interface, which excludes readers.
+  // Of `workers` that run at once, this one writes the pages of which the number leaves `index`.
+  // Then all writes are by the C++ interface, which excludes readers.
   uint32_t index = 0;
   uint32_t workers = 1;
   // Of the place where it dies.
@@ -60,10 +60,11 @@ struct KillTask {
   uint64_t nth = 0;
 };
 
-// Starts a process that works on the pool and may be killed. A check that it finds violated is told on
-// standard error, and makes it exit with 1.
+// Starts a process that works on the pool and may be killed. A check that it finds violated is told
+// on standard error, and makes it exit with 1.
 pid_t StartWorker(KillControl& control, const KillTask& task);
-// What became of it: 0, its exit status, or minus the signal that killed it. Kills it after a minute.
+// What became of it: 0, its exit status, or minus the signal that killed it. Kills it after a
+// minute.
 int AwaitWorker(pid_t worker);
 
 }  // namespace test_support

@@ -1,5 +1,5 @@
-// kill -9 at every place where a process can have done one thing and not yet the next: whoever is left
-// has every page, every frame and every update, and waits for nothing.
+// kill -9 at every place where a process can have done one thing and not yet the next: whoever is
+// left has every page, every frame and every update, and waits for nothing.
 //
 // MPOOL_KILLS=10000 for a long run at random places; TEST_SEED repeats one.
 
@@ -62,9 +62,9 @@ class MpoolKill : public testing::Test {
     for (uint32_t i = 0; i < kKillCache; ++i) ASSERT_TRUE(survivor_->Get(i).ok());
   }
 
-  // Every page is there, within two seconds, and is what was put last, or what was being put. What was
-  // being put may be half done only if that is said. `since_sync`: nobody was left, so what was not in
-  // the file may be lost.
+  // Every page is there, within two seconds, and is what was put last, or what was being put. What
+  // was being put may be half done only if that is said. `since_sync`: nobody was left, so what was
+  // not in the file may be lost.
   void CheckPages(bool since_sync = false) {
     for (uint32_t page = 0; page < kKillPagesMax; ++page) {
       const uint64_t begun = control_->begun[page].load();
@@ -134,7 +134,8 @@ class MpoolKill : public testing::Test {
   }
 
   KillControl* const control_ = KillControl::Make();
-  const std::string key_ = "kill" + std::to_string(getpid());
+  // Other tests may run beside this one, in pid namespaces of their own.
+  const std::string key_ = "kill " + std::to_string(std::random_device()());
   std::unique_ptr<TestFile> file_;
   std::unique_ptr<PagePool> survivor_;
 };
