@@ -15,6 +15,7 @@
 #include <memory>
 #include <random>
 #include <set>
+#include <span>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -26,6 +27,7 @@
 #include "mpool/mpool.h"
 #include "mpool/page_pool.h"
 #include "tests/process/kill_worker.h"
+#include "tests/support/sanitizer.h"
 #include "tests/support/seed.h"
 #include "tests/support/test_file.h"
 
@@ -36,6 +38,11 @@ using namespace test_support;  // of its own header
 
 constexpr int kKilled = -SIGKILL;
 constexpr std::chrono::seconds kLongestWait{2};
+// At which of its visits to a place a process is killed. The sanitizers are slow, and look for other
+// things.
+constexpr bool kSanitizer = test_support::kThreadSanitizer || test_support::kAddressSanitizer;
+constexpr std::array<uint64_t, 3> kAllVisits = {1, 2, 7};
+constexpr std::span<const uint64_t> kVisits(kAllVisits.data(), kSanitizer ? 1 : 3);
 
 class MpoolKill : public testing::Test {
  protected:
@@ -166,7 +173,7 @@ TEST_F(MpoolKill, AtEveryPlaceOfAProcessThatWorks) {
   ASSERT_GT(names.size(), 50u);
   for (const std::string& name : names) {
     if (StartsWith(name, "recover.") || StartsWith(name, "make.")) continue;
-    for (const uint64_t nth : {1u, 2u, 7u}) {
+    for (const uint64_t nth : kVisits) {
       SCOPED_TRACE(name + ", time " + std::to_string(nth));
       int end = 0;
       for (uint64_t seed = 1; seed <= 8 && end == 0; ++seed) {
@@ -235,7 +242,9 @@ TEST_F(MpoolKill, AtEveryPlaceOfARecovery) {
 // Two at a time, at any place or at any time.
 TEST_F(MpoolKill, AtRandom) {
   const char* const wanted = std::getenv("MPOOL_KILLS");
-  const uint64_t kills = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 200;
+  const uint64_t kills = wanted != nullptr ? std::strtoull(wanted, nullptr, 10)
+                         : kSanitizer      ? 40
+                                           : 200;
   const uint64_t seed = TestSeed();
   std::mt19937_64 random(seed);
   Begin();
