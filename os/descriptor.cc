@@ -11,6 +11,12 @@
 #include <utility>
 
 namespace os {
+namespace {
+
+// What FileOrigin::flags may hold.
+constexpr int kOriginFlags = O_ACCMODE | O_DIRECT | O_SYNC | O_DSYNC;
+
+}  // namespace
 
 Result<DescriptorTraits> TraitsOf(int descriptor) {
   const int flags = fcntl(descriptor, F_GETFL);
@@ -43,10 +49,8 @@ Result<FileOrigin> OriginOf(int descriptor) {
   struct stat status {};
   const int flags = fcntl(descriptor, F_GETFL);
   if (flags < 0 || fstat(descriptor, &status) != 0) return Errno::Last();
-  FileOrigin origin{.device = status.st_dev,
-                    .inode = status.st_ino,
-                    .flags = flags & (O_ACCMODE | O_DIRECT | O_SYNC | O_DSYNC),
-                    .path = {}};
+  FileOrigin origin{
+      .device = status.st_dev, .inode = status.st_ino, .flags = flags & kOriginFlags, .path = {}};
   char path[4096];
   const std::string link = "/proc/self/fd/" + std::to_string(descriptor);
   const ssize_t length = readlink(link.c_str(), path, sizeof(path));
@@ -63,7 +67,8 @@ Result<OwnedDescriptor> Duplicate(int descriptor) {
 }
 
 Result<OwnedDescriptor> Reopen(const FileOrigin& origin, const std::string& path) {
-  const int flags = origin.flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  // Not to wait for what is there now (O_NONBLOCK), nor to change it.
+  const int flags = (origin.flags & kOriginFlags) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
   OwnedDescriptor opened(open(path.c_str(), flags));
   if (opened.get() < 0 && (errno == EACCES || errno == EROFS || errno == EPERM)) {
     opened = OwnedDescriptor(open(path.c_str(), (flags & ~O_ACCMODE) | O_RDONLY));
@@ -72,6 +77,11 @@ Result<OwnedDescriptor> Reopen(const FileOrigin& origin, const std::string& path
   struct stat status {};
   if (fstat(opened.get(), &status) != 0) return Errno::Last();
   if (status.st_dev != origin.device || status.st_ino != origin.inode) return Errno(ESTALE);
+  // A ring would refuse to wait for its transfers.
+  const int status_flags = fcntl(opened.get(), F_GETFL);
+  if (status_flags < 0 || fcntl(opened.get(), F_SETFL, status_flags & ~O_NONBLOCK) != 0) {
+    return Errno::Last();
+  }
   return opened;
 }
 

@@ -52,8 +52,9 @@ struct FileOrigin {
 Result<FileOrigin> OriginOf(int descriptor);
 // Another descriptor for the same open file (dup(2)), close-on-exec.
 Result<OwnedDescriptor> Duplicate(int descriptor);
-// Opens the file anew where `path` leads to it, with the flags of the origin; for reading alone where
-// more is not allowed. ESTALE: it is another file by now. Else the error of open(2).
+// Opens the file anew where `path` leads to it, with the flags of the origin and no other; for
+// reading alone where more is not allowed. ESTALE: it is another file by now. Else the error of
+// open(2).
 Result<OwnedDescriptor> Reopen(const FileOrigin& origin, const std::string& path);
 
 // open(2), close-on-exec.

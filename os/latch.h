@@ -5,9 +5,9 @@
 // held it; and Debian's prebuilt Abseil is not instrumented, so ThreadSanitizer would not see its
 // mutexes. An uncontended Lock or Unlock does not enter the kernel. Not reentrant.
 //
-// A latch in memory that processes share (Share()) survives the death of any of them: the next holder
-// is told that what it guards may be half changed (abandoned()). A condition works between processes as
-// it is; one of zero bytes is as good as new.
+// A latch in memory that processes share (Share()) survives the death of any of them: the next
+// holder is told that what it guards may be half changed (abandoned()). A condition works between
+// processes as it is; one of zero bytes is as good as new.
 
 #ifndef OS_LATCH_H_
 #define OS_LATCH_H_
@@ -79,8 +79,8 @@ class ABSL_SCOPED_LOCKABLE LatchRelease {
   Latch& latch_;
 };
 
-// Waiting for a change of the data under a latch. Wakes spuriously: wait in a loop. Where the process
-// of a waiter dies, later notifications enter the kernel in vain, and that is all.
+// Waiting for a change of the data under a latch. Wakes spuriously: wait in a loop. Where the
+// process of a waiter dies, later notifications enter the kernel in vain, and that is all.
 class LatchCondition {
  public:
   LatchCondition() = default;

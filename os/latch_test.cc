@@ -1,19 +1,30 @@
 #include "os/latch.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstring>
+#include <functional>
+#include <new>
 #include <thread>
 #include <vector>
+
+#include "tests/support/child.h"
 
 namespace os {
 namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
+using test_support::RunInChild;
 
 struct Guarded {
   Latch latch;
@@ -121,6 +132,290 @@ TEST(LatchCondition, WaitUntilIsWokenBeforeTheDeadline) {
     EXPECT_TRUE(in_time);
   }
   notifier.join();
+}
+
+TEST(LatchCondition, OfZeroBytesIsAsGoodAsNew) {
+  alignas(LatchCondition) std::array<std::byte, sizeof(LatchCondition)> bytes{};
+  LatchCondition& changed = *reinterpret_cast<LatchCondition*>(bytes.data());
+  Guarded guarded;
+  changed.NotifyAll();
+  std::thread waiter([&] {
+    LatchHolder holder(guarded.latch);
+    guarded.value = 1;
+    while (guarded.value == 1) changed.Wait(guarded.latch);
+  });
+  for (bool waits = false; !waits; std::this_thread::yield()) {
+    LatchHolder holder(guarded.latch);
+    waits = guarded.value == 1;  // or is about to, and has let go of the latch
+  }
+  {
+    LatchHolder holder(guarded.latch);
+    guarded.value = 2;
+    changed.NotifyAll();
+  }
+  waiter.join();
+  LatchHolder holder(guarded.latch);
+  EXPECT_FALSE(changed.WaitUntil(guarded.latch, steady_clock::time_point::min()));
+}
+
+TEST(LatchCondition, ANewOneIsAllZero) {
+  const LatchCondition changed;
+  std::array<std::byte, sizeof(LatchCondition)> bytes;
+  std::memcpy(bytes.data(), static_cast<const void*>(&changed), sizeof(changed));
+  for (const std::byte byte : bytes) EXPECT_EQ(byte, std::byte{0});
+}
+
+// --- Between processes --------------------------------------------------------------------------
+
+// In memory that forked children share.
+struct Shared {
+  Latch latch;
+  LatchCondition changed;
+  int value ABSL_GUARDED_BY(latch) = 0;
+  int copy ABSL_GUARDED_BY(latch) = 0;  // of value, but while somebody changes both
+  std::atomic<int> step{0};
+};
+
+class SharedLatch : public testing::Test {
+ protected:
+  SharedLatch() : shared_(*new (Map()) Shared()) { shared_.latch.Share(); }
+  ~SharedLatch() override { (void)munmap(&shared_, sizeof(Shared)); }
+
+  Shared& shared() { return shared_; }
+
+  // Takes the latch and lets go of it; whether it was abandoned.
+  bool FindsItAbandoned() {
+    LatchHolder holder(shared_.latch);
+    return shared_.latch.abandoned();
+  }
+
+ private:
+  static void* Map() {
+    void* const memory =
+        mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    EXPECT_NE(memory, MAP_FAILED);
+    return memory;
+  }
+
+  Shared& shared_;
+};
+
+[[noreturn]] void BeKilled() {
+  for (;;) syscall(SYS_kill, getpid(), SIGKILL);
+}
+
+// Runs the body, which is to end it.
+pid_t StartChild(const std::function<void()>& body) {
+  const pid_t child = fork();
+  if (child != 0) return child;
+  (void)alarm(60);
+  body();
+  for (;;) syscall(SYS_exit_group, 1);
+}
+
+void ExpectKilled(pid_t child) {
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+}
+
+// A child that is killed while it holds the latch.
+void DieAsHolder(Shared& shared) {
+  ExpectKilled(StartChild([&shared] {
+    shared.latch.Lock();
+    BeKilled();
+  }));
+}
+
+// Till it is notified, and not by the end of the time.
+bool AwaitValue(Shared& shared, int value) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shared.latch) {
+  const auto deadline = steady_clock::now() + std::chrono::seconds(30);
+  bool in_time = true;
+  while (shared.value != value && in_time) {
+    in_time = shared.changed.WaitUntil(shared.latch, deadline);
+  }
+  return in_time;
+}
+
+TEST_F(SharedLatch, ExcludesOtherProcesses) {
+  constexpr int kRounds = 20'000;
+  const auto count = [this] {
+    for (int round = 0; round < kRounds; ++round) {
+      LatchHolder holder(shared().latch);
+      const int value = shared().value;
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+      shared().value = value + 1;
+    }
+  };
+  const pid_t child = StartChild([&] {
+    shared().step = 1;
+    count();
+    BeKilled();
+  });
+  while (shared().step == 0) std::this_thread::yield();
+  count();
+  ExpectKilled(child);
+  LatchHolder holder(shared().latch);
+  EXPECT_EQ(shared().value, 2 * kRounds);
+  EXPECT_FALSE(shared().latch.abandoned());
+}
+
+TEST_F(SharedLatch, IsNotAbandonedByAProcessThatHoldsItNoMore) {
+  ExpectKilled(StartChild([this] {
+    { LatchHolder holder(shared().latch); }
+    BeKilled();
+  }));
+  EXPECT_FALSE(FindsItAbandoned());
+}
+
+TEST_F(SharedLatch, IsAbandonedByAHolderThatIsKilled) {
+  DieAsHolder(shared());
+  EXPECT_TRUE(FindsItAbandoned());
+}
+
+TEST_F(SharedLatch, StaysAbandonedUntilItIsRepaired) {
+  DieAsHolder(shared());
+  EXPECT_TRUE(FindsItAbandoned());
+  EXPECT_TRUE(FindsItAbandoned());
+  RunInChild([this] { EXPECT_TRUE(FindsItAbandoned()) << "another process is told too"; });
+  {
+    LatchHolder holder(shared().latch);
+    shared().latch.SetRepaired();
+    EXPECT_FALSE(shared().latch.abandoned());
+  }
+  EXPECT_FALSE(FindsItAbandoned());
+  RunInChild([this] { EXPECT_FALSE(FindsItAbandoned()); });
+}
+
+TEST_F(SharedLatch, IsAbandonedAgainByWhoIsKilledWhileRepairing) {
+  DieAsHolder(shared());
+  DieAsHolder(shared());  // told, and killed before SetRepaired()
+  EXPECT_TRUE(FindsItAbandoned());
+  ExpectKilled(StartChild([this] {
+    shared().latch.Lock();
+    shared().latch.SetRepaired();
+    BeKilled();
+  }));
+  EXPECT_TRUE(FindsItAbandoned());
+  LatchHolder holder(shared().latch);
+  shared().latch.SetRepaired();
+}
+
+TEST_F(SharedLatch, IsAbandonedByAThreadThatEndsAsHolder) {
+  std::thread([this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { shared().latch.Lock(); }).join();
+  EXPECT_TRUE(FindsItAbandoned());
+}
+
+TEST_F(SharedLatch, WakesWhoWaitsForItWhenItsHolderIsKilled) {
+  const pid_t child = StartChild([this] {
+    shared().latch.Lock();
+    shared().step = 1;
+    while (shared().step == 1) std::this_thread::yield();
+    BeKilled();
+  });
+  while (shared().step == 0) std::this_thread::yield();
+  shared().step = 2;
+  EXPECT_TRUE(FindsItAbandoned());
+  ExpectKilled(child);
+}
+
+// Killed at any place whatever, within Lock() and Unlock() too.
+TEST_F(SharedLatch, TellsOfEveryChangeThatIsHalfMade) {
+  constexpr int kRounds = 100;
+  for (int round = 0; round < kRounds; ++round) {
+    shared().step = 0;
+    const pid_t child = StartChild([this] {
+      for (;;) {
+        LatchHolder holder(shared().latch);
+        ++shared().value;
+        shared().step.fetch_add(1);
+        ++shared().copy;
+      }
+    });
+    while (shared().step < 1 + 10 * round) std::this_thread::yield();
+    ASSERT_EQ(kill(child, SIGKILL), 0);
+    ExpectKilled(child);
+    LatchHolder holder(shared().latch);
+    if (shared().value == shared().copy && !shared().latch.abandoned()) continue;
+    EXPECT_TRUE(shared().latch.abandoned());
+    shared().copy = shared().value;
+    shared().latch.SetRepaired();
+  }
+}
+
+TEST(Latch, ThatIsNotSharedIsNeverAbandoned) {
+  Guarded guarded;
+  ExpectKilled(StartChild([&guarded] {
+    guarded.latch.Lock();
+    BeKilled();
+  }));
+  LatchHolder holder(guarded.latch);
+  EXPECT_FALSE(guarded.latch.abandoned());
+}
+
+class SharedLatchCondition : public SharedLatch {
+ protected:
+  // A child that waits for the value 1, and is then killed.
+  pid_t StartWaiter() {
+    shared().step = 0;
+    const pid_t child = StartChild([this] {
+      {
+        LatchHolder holder(shared().latch);
+        shared().step = 1;
+        if (!AwaitValue(shared(), 1)) return;
+      }
+      BeKilled();
+    });
+    while (shared().step == 0) std::this_thread::yield();
+    LatchHolder holder(shared().latch);  // it has let go, to wait
+    return child;
+  }
+  void Notify(int value) {
+    LatchHolder holder(shared().latch);
+    shared().value = value;
+    shared().changed.NotifyAll();
+  }
+};
+
+TEST_F(SharedLatchCondition, NotifiedByAChildWakesItsParent) {
+  const pid_t child = StartChild([this] {
+    while (shared().step == 0) std::this_thread::yield();
+    {
+      LatchHolder holder(shared().latch);  // the parent waits by now
+      shared().value = 1;
+      shared().changed.NotifyAll();
+    }
+    BeKilled();
+  });
+  {
+    LatchHolder holder(shared().latch);
+    shared().step = 1;
+    EXPECT_TRUE(AwaitValue(shared(), 1));
+  }
+  ExpectKilled(child);
+}
+
+TEST_F(SharedLatchCondition, WakesEveryWaitingProcess) {
+  const pid_t first = StartWaiter(), second = StartWaiter();
+  Notify(1);
+  ExpectKilled(first);
+  ExpectKilled(second);
+}
+
+TEST_F(SharedLatchCondition, IsNoneTheWorseForAWaiterThatWasKilled) {
+  for (int round = 0; round < 3; ++round) {
+    const pid_t victim = StartWaiter();
+    ASSERT_EQ(kill(victim, SIGKILL), 0);
+    ExpectKilled(victim);
+    EXPECT_FALSE(FindsItAbandoned()) << "it held nothing";
+    Notify(0);
+    const pid_t waiter = StartWaiter();
+    Notify(1);
+    ExpectKilled(waiter);
+    Notify(0);
+    LatchHolder holder(shared().latch);
+    EXPECT_FALSE(shared().changed.WaitUntil(shared().latch, steady_clock::time_point::min()));
+  }
 }
 
 }  // namespace

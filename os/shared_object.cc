@@ -2,11 +2,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -16,7 +18,7 @@
 namespace os {
 namespace {
 
-// fallocate(2) and fcntl(2) may be interrupted, and then have done nothing.
+// ftruncate(2), fallocate(2) and fcntl(2) may be interrupted, and then have done nothing.
 template <typename Call>
 Errno Repeated(Call call) {
   for (;;) {
@@ -24,6 +26,22 @@ Errno Repeated(Call call) {
     if (errno != EINTR) return Errno::Last();
   }
 }
+
+// All signals of this thread, for a scope.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { (void)pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_;
+};
 
 struct flock LockOf(short type, uint64_t first, uint64_t bytes) {
   struct flock lock {};
@@ -71,9 +89,13 @@ Result<std::vector<std::string>> SharedObject::List(const std::string& folder,
   const std::unique_ptr<DIR, int (*)(DIR*)> entries(opendir(folder.c_str()), closedir);
   if (entries == nullptr) return Errno::Last();
   std::vector<std::string> names;
-  while (const dirent* entry = readdir(entries.get())) {
+  for (;;) {
+    errno = 0;
+    const dirent* entry = readdir(entries.get());
+    if (entry == nullptr) break;
     if (std::string_view(entry->d_name).starts_with(prefix)) names.emplace_back(entry->d_name);
   }
+  if (errno != 0) return Errno::Last();
   return names;
 }
 
@@ -105,9 +127,15 @@ Errno SharedObject::Resize(uint64_t bytes) const {
 }
 
 Errno SharedObject::Allocate(uint64_t offset, uint64_t bytes) const {
-  return Repeated([&] {
+  const auto allocate = [&] {
     return fallocate(descriptor(), 0, static_cast<off_t>(offset), static_cast<off_t>(bytes));
-  });
+  };
+  if (allocate() == 0) return kSuccess;
+  if (errno != EINTR) return Errno::Last();
+  // Before Linux 6.11 any signal makes it give everything back and begin again: where a timer's
+  // come faster than it is done, for ever.
+  const SignalsBlocked blocked;
+  return Repeated(allocate);
 }
 
 Result<size_t> SharedObject::Read(uint64_t offset, void* buffer, size_t bytes) const {
@@ -118,6 +146,8 @@ Result<size_t> SharedObject::Read(uint64_t offset, void* buffer, size_t bytes) c
 
 // Reserves more than is needed, puts the object at the first aligned place and gives the rest back.
 Result<void*> SharedObject::Map(uint64_t bytes, uint64_t alignment) const {
+  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  bytes = (bytes + page - 1) / page * page;
   void* const reserved = RawMmap(nullptr, bytes + alignment, PROT_NONE,
                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (reserved == kMmapFailed) return Errno::Last();

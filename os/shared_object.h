@@ -1,12 +1,12 @@
 // SharedObject: memory with a name, for the processes of one user.
 //
-// A file in a folder of memory (/dev/shm) that only its owner may open. As shm_open(3), but it follows
-// no links, tells whose an object is before it is used, and has locks by which processes tell each
-// other that they are there.
+// A file in a folder of memory (/dev/shm) that only its owner may open. As shm_open(3), but it
+// follows no links, tells whose an object is before it is used, and has locks by which processes
+// tell each other that they are there.
 //
-// A locked byte is locked by the object it was locked through (an open file description, F_OFD_SETLK),
-// and is free when that has gone: with its process, however that ends. A forked child keeps it too,
-// until it closes its copy or executes another program.
+// A locked byte is locked by the object it was locked through (an open file description,
+// F_OFD_SETLK), and is free when that has gone: with its process, however that ends. A forked child
+// keeps it too, until it closes its copy or executes another program.
 //
 // Thread-safety: what is const may be called from every thread. All calls enter the kernel.
 
@@ -58,7 +58,7 @@ class SharedObject {
   Result<size_t> Read(uint64_t offset, void* buffer, size_t bytes) const;
 
   // Maps the object from its beginning, shared, readable and writable, not inherited by a forked
-  // child, at a multiple of `alignment` bytes. ENOMEM: no address space.
+  // child, at a multiple of `alignment` bytes, which is a power of 2. ENOMEM: no address space.
   Result<void*> Map(uint64_t bytes, uint64_t alignment) const;
   static void Unmap(void* address, uint64_t bytes);
 
