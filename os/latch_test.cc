@@ -402,6 +402,26 @@ TEST_F(SharedLatchCondition, WakesEveryWaitingProcess) {
   ExpectKilled(second);
 }
 
+// Also of those that come between the waiter's letting go of the latch and its sleep.
+TEST_F(SharedLatchCondition, LosesNoNotification) {
+  constexpr int kRounds = 5'000;
+  // One makes the value odd, the other even.
+  const auto take_turns = [this](int first) {
+    LatchHolder holder(shared().latch);
+    for (int value = first; value < 2 * kRounds; value += 2) {
+      if (!AwaitValue(shared(), value)) return false;
+      shared().value = value + 1;
+      shared().changed.NotifyAll();
+    }
+    return true;
+  };
+  const pid_t child = StartChild([&] {
+    if (take_turns(1)) BeKilled();
+  });
+  EXPECT_TRUE(take_turns(0));
+  ExpectKilled(child);
+}
+
 TEST_F(SharedLatchCondition, IsNoneTheWorseForAWaiterThatWasKilled) {
   for (int round = 0; round < 3; ++round) {
     const pid_t victim = StartWaiter();

@@ -80,6 +80,8 @@ struct FrameHeader {
   FrameIndex next = kNoFrame;
 
   bool holds_page() const { return state == FrameState::kValid || state == FrameState::kWriteback; }
+  // To be written by nobody: it may be half changed, and nobody has been told.
+  bool stays_unwritten() const { return suspect && dirty.load(std::memory_order_acquire); }
   bool is_victim() const { return queue == FrameQueue::kTaken || queue == FrameQueue::kTakenNew; }
 
   // It holds no page any more. What is said about its memory, its owner and other threads' lines

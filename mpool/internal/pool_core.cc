@@ -106,11 +106,13 @@ os::Errno PoolCore::Prepare() {
     return Failed(error, "no address space for the frames; is RLIMIT_AS (ulimit -v) set?");
   }
   MakeReplacer();
-  if (region_ != nullptr)
-    ShareLines(0);  // to look at: whose line is this process' is not known yet
+  // Before the latch: whose last holder has died, what it has left is made good, which takes these.
+  if (region_ != nullptr) {
+    if (const os::Errno error = PrepareToShare(); !error.ok()) return error;
+  }
   const Holder holder(*this);
-  const bool may_hit = !config_.latched_hits && !config_.least_recently_used;
   if (region_ == nullptr) {
+    const bool may_hit = !config_.latched_hits && !config_.least_recently_used;
     hits_without_latch_ = may_hit && os::PrepareProcessBarrier();
     if (const os::Errno error = PrepareState(); !error.ok()) return error;
   } else if (const os::Errno error = JoinOthers(); !error.ok()) {

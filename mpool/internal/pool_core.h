@@ -203,6 +203,7 @@ class PoolCore {
   void RecoverHeader(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void RecoverPins(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void RecoverPlace(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  os::Errno PrepareToShare();
   os::Errno JoinOthers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   os::Errno LockOwnPart();
   void Leave();

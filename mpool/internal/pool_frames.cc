@@ -106,7 +106,7 @@ uint64_t PoolCore::PrepareVictims(bool clean_only, FrameIndex spared) {
     if (frame == kNoFrame) break;
     const FrameHeader& h = header(frame);
     if ((h.pins > 0 && h.owed == 0) || h.state != FrameState::kValid || frame == spared ||
-        ((clean_only || h.suspect) && h.dirty.load(std::memory_order_relaxed))) {
+        (clean_only && h.dirty.load(std::memory_order_relaxed)) || h.stays_unwritten()) {
       replacer_->Return(frame);
       continue;
     }
@@ -222,7 +222,7 @@ void PoolCore::ReturnGrowthFrames() {
       const FrameHeader& h = header(frame);
       const FrameIndex next = h.next;
       const bool goes = frame != last_put && h.state == FrameState::kValid &&
-                        h.dirty.load(std::memory_order_acquire) == dirty;
+                        !h.stays_unwritten() && h.dirty.load(std::memory_order_acquire) == dirty;
       if (goes) {
         const os::Result<bool> evicted = Evict(frame);
         if (!evicted.ok()) return;  // it stays until it can be written
@@ -235,7 +235,10 @@ void PoolCore::ReturnGrowthFrames() {
 
 FrameIndex PoolCore::FirstIdleGrowthFrame() {
   FrameIndex frame = state_->idle_growth.first();
-  while (frame != kNoFrame && header(frame).state != FrameState::kValid) frame = header(frame).next;
+  while (frame != kNoFrame &&
+         (header(frame).state != FrameState::kValid || header(frame).stays_unwritten())) {
+    frame = header(frame).next;
+  }
   return frame;
 }
 

@@ -272,6 +272,11 @@ os::Errno PoolMemory::GrowTable(uint64_t frames, bool locked) {
   if (frames <= table_.capacity()) return os::kSuccess;
   PageTable grown = TableOf(PageTable::EntriesFor(frames));
   const std::span<std::byte> bytes = std::as_writable_bytes(grown.entries());
+  if (region_ != nullptr && table_.entries().empty()) {
+    // What lies before the first table too: ClearTables does not ask which of them there were.
+    const os::Errno no_room = Commit({bytes.data() - bytes.size(), bytes.size()});
+    if (!no_room.ok()) return no_room;
+  }
   const os::Errno error = Acquire(bytes, true, /*to_stay=*/true);
   if (!error.ok() && (locked || !Acquire(bytes, false).ok())) return error;
   if (region_ != nullptr) grown.Clear();  // who was killed here may have begun with it
@@ -345,24 +350,14 @@ std::span<std::byte> PoolMemory::LedgerBytes(FrameIndex first, uint64_t count) c
   return std::as_writable_bytes(std::span(region_->ledger(region_->self()) + first, count));
 }
 
-// Of all participants: any may pin the frames. Those who come later make theirs themselves.
+// Of all participants: any may pin the frames. Those who come later have theirs when they have a
+// place (SharedRegion::TakePlace).
 os::Errno PoolMemory::AllocateLedgers(FrameIndex first, uint64_t count) {
   if (region_ == nullptr) return os::kSuccess;
   const Superblock& superblock = region_->superblock();
   for (uint32_t i = 0; i < superblock.participants_used; ++i) {
     if (superblock.participants[i].in_use == 0) continue;
     const std::span<LedgerWord> words(region_->ledger(i) + first, count);
-    if (const os::Errno error = Commit(std::as_writable_bytes(words)); !error.ok()) return error;
-  }
-  return os::kSuccess;
-}
-
-os::Errno PoolMemory::AllocateOwnLedger() {
-  LedgerWord* const ledger = region_->ledger(region_->self());
-  const std::span<LedgerWord> ordinary(ledger, state_.ordinary);
-  const std::span<LedgerWord> growth(ledger + growth_base_, state_.growth_extent);
-  for (const std::span<LedgerWord> words : {ordinary, growth}) {
-    if (words.empty()) continue;
     if (const os::Errno error = Commit(std::as_writable_bytes(words)); !error.ok()) return error;
   }
   return os::kSuccess;

@@ -87,8 +87,6 @@ class PoolMemory {
   os::Result<bool> LockMore();
   // Before the frame's page is handed out.
   os::Errno EnsureLocked(FrameIndex frame);
-  // Makes the ledger of a participant that has just come, for all frames that there are.
-  os::Errno AllocateOwnLedger();
   // Recovery: the page table is emptied, and all that came before it.
   void ClearTables();
   // Frames have been found absent that were counted, or the other way round.

@@ -66,15 +66,20 @@ os::Errno PoolCore::LockOwnPart() {
   return os::kSuccess;
 }
 
-// The door is this process'.
-os::Errno PoolCore::JoinOthers() {
-  hits_without_latch_ = !config_.latched_hits && os::PrepareSharedBarrier();
+os::Errno PoolCore::PrepareToShare() {
+  ShareLines(0);  // to look at: whose line is this process' is not known yet
+  hits_without_latch_ = os::PrepareSharedBarrier();
   if (!hits_without_latch_) {
     return Failed(
         os::Errno(ENOTSUP),
         "shared pools need membarrier(2) with MEMBARRIER_CMD_GLOBAL_EXPEDITED (Linux 4.16), "
         "which the kernel or a seccomp filter denies");
   }
+  return os::kSuccess;
+}
+
+// The door is this process'.
+os::Errno PoolCore::JoinOthers() {
   if (region_->is_new()) {
     if (const os::Errno error = PrepareState(); !error.ok()) return error;
   } else {
@@ -84,9 +89,6 @@ os::Errno PoolCore::JoinOthers() {
   KILL_POINT("attach.placed");
   ShareLines(region_->self());
   if (const os::Errno error = LockOwnPart(); !error.ok()) return error;
-  if (const os::Errno error = frames_.AllocateOwnLedger(); !error.ok()) {
-    return Failed(error, "no room for one more participant: %s", frames_.FailureText());
-  }
   ledger_ = region_->ledger(region_->self());
   KILL_POINT("attach.ledger");
   state_->pages_max = std::max<uint64_t>(state_->pages_max, config_.pages_max);

@@ -49,6 +49,7 @@ void PoolCore::RunWriter() {
     const auto deadline = std::chrono::steady_clock::now() + pause;
     while (!writer_stops_ && writer_wakes_.WaitUntil(latch_, deadline)) {
     }
+    Resume();  // others have had the latch
   }
 }
 

@@ -250,15 +250,27 @@ os::Errno SharedRegion::Map(const Layout& layout) {
 }
 
 // Of a place that is not in use, or whose participant is no more and has been cleaned up after.
+// What others look at of a participant, before it is one.
+os::Errno SharedRegion::AllocatePlace(uint32_t place) {
+  const MemoryState& memory = state().memory;
+  const std::span<PinLine> own_lines(lines() + place * Superblock::kLinesPerParticipant,
+                                     Superblock::kLinesPerParticipant);
+  os::Errno error = Allocate(std::as_bytes(own_lines));
+  const std::span<LedgerWord> ordinary(ledger(place), memory.ordinary);
+  const std::span<LedgerWord> growth(ledger(place) + ordinary_max(), memory.growth_extent);
+  for (const std::span<LedgerWord> words : {ordinary, growth}) {
+    if (error.ok() && !words.empty()) error = Allocate(std::as_bytes(words));
+  }
+  return error;
+}
+
 os::Errno SharedRegion::TakePlace(bool pins_may_write) {
   for (uint32_t i = 0; i < Superblock::kParticipantsMax; ++i) {
     Participant& participant = superblock_->participants[i];
     if (participant.in_use != 0) continue;
     // Not a place whose byte a forked child still has.
     if (!object_.TryLockByte(kFirstPlace + i).ok()) continue;
-    const os::Errno error = Allocate(std::as_bytes(std::span(
-        lines() + i * Superblock::kLinesPerParticipant, Superblock::kLinesPerParticipant)));
-    if (!error.ok()) {
+    if (const os::Errno error = AllocatePlace(i); !error.ok()) {
       object_.UnlockByte(kFirstPlace + i);
       return Failed(error, "no room for one more participant of the pool: %s",
                     std::strerror(error.code()));

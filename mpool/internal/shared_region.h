@@ -106,7 +106,8 @@ class SharedRegion {
   // Whether this participant has made it, and has to fill in the state.
   bool is_new() const { return is_new_; }
   // Becomes a participant. Those that are dead are to be cleaned up after first. EAGAIN: there are
-  // too many. ENOSPC: no room for the lines.
+  // too many. ENOSPC: no room for its lines and
+  // ledger. The caller has the latch.
   os::Errno TakePlace(bool pins_may_write);
   // Others may come.
   void Ready();
@@ -177,6 +178,7 @@ class SharedRegion {
   os::Errno Join(const Request& request);
   os::Errno CheckHeader(const Request& request, uint64_t& ordinary_max) const;
   os::Errno Map(const Layout& layout);
+  os::Errno AllocatePlace(uint32_t place);
 
   os::SharedObject object_;
   os::OwnedDescriptor file_;
