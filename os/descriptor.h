@@ -1,7 +1,7 @@
 // Descriptors: what they are good for, and one that closes itself.
 //
-// Thread-safety: functions, every call is safe from every thread; an OwnedDescriptor belongs to one.
-// All but OwnedDescriptor::get enter the kernel.
+// Thread-safety: functions, every call is safe from every thread; an OwnedDescriptor belongs to
+// one. All but OwnedDescriptor::get enter the kernel.
 
 #ifndef OS_DESCRIPTOR_H_
 #define OS_DESCRIPTOR_H_

@@ -24,8 +24,8 @@ namespace {
 using test_support::RunInChild;
 
 // What two sides share, each word on cache lines of its own. One announces a number, as often as it
-// can, and then looks at the other's word; the other changes its word, now and then, and then looks at
-// what has been announced. Either the first sees the change or the second the announcement.
+// can, and then looks at the other's word; the other changes its word, now and then, and then looks
+// at what has been announced. Either the first sees the change or the second the announcement.
 class Litmus {
  public:
   // Announces with no more than the compiler's fence, until it is told to stop.
