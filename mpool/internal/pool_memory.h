@@ -46,6 +46,9 @@ namespace mpool::internal {
 
 class PoolMemory {
  public:
+  // The most that is made usable and locked at a time, unless a frame is larger.
+  static constexpr size_t kStepBytesMax = os::Memory::kHugePageBytes;
+
   // For at most `ordinary_max` ordinary frames of `page_size` bytes. Both references must outlive
   // it. `hugetlb`: what can be huge pages is taken from those that the machine has set aside
   // (vm.nr_hugepages), as long as there are any. `region`: of a pool that processes share; the
