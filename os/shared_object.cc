@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,6 +51,13 @@ struct flock LockOf(short type, uint64_t first, uint64_t bytes) {
   lock.l_start = static_cast<off_t>(first);
   lock.l_len = static_cast<off_t>(bytes);
   return lock;
+}
+
+// Beyond RLIMIT_FSIZE the kernel sends a signal that ends the process.
+Errno CheckFileLimit(uint64_t bytes) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || bytes <= limit.rlim_cur) return kSuccess;
+  return Errno(EFBIG);
 }
 
 }  // namespace
@@ -123,6 +131,7 @@ uint64_t SharedObject::Blocks() const {
 }
 
 Errno SharedObject::Resize(uint64_t bytes) const {
+  if (const Errno error = CheckFileLimit(bytes); !error.ok()) return error;
   return Repeated([&] { return ftruncate(descriptor(), static_cast<off_t>(bytes)); });
 }
 

@@ -50,6 +50,7 @@ class SharedObject {
   // Memory that it has, in blocks of 512 bytes.
   uint64_t Blocks() const;
   // What is new reads as zeros, and has no memory yet. To 0: what was there is gone.
+  // EFBIG: beyond RLIMIT_FSIZE.
   Errno Resize(uint64_t bytes) const;
   // Gives the bytes memory, so that touching them never fails. ENOSPC: the folder has no more.
   Errno Allocate(uint64_t offset, uint64_t bytes) const;

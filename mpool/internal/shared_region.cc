@@ -1,6 +1,7 @@
 #include "mpool/internal/shared_region.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
@@ -170,6 +171,12 @@ os::Errno SharedRegion::Make(const Request& request) {
   if (error.ok()) error = object_.Resize(layout.bytes);
   KILL_POINT("make.resized");
   if (error.ok()) error = object_.Allocate(0, layout.lines);
+  if (error == os::Errno(EFBIG)) {
+    return Failed(error,
+                  "a shared pool takes a file of %llu MiB in %s, most of it never used, and "
+                  "RLIMIT_FSIZE (ulimit -f) forbids that",
+                  static_cast<unsigned long long>(layout.bytes >> 20), request.folder.c_str());
+  }
   if (!error.ok()) {
     return Failed(error, "no room for a shared pool in %s: %s", request.folder.c_str(),
                   std::strerror(error.code()));

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -646,6 +647,17 @@ TEST_F(MpoolShared, WhereSharedMemoryIsFullThePoolEvictsOrFails) {
     for (void* bytes : pinned) EXPECT_EQ(mpool_put(pool.get(), bytes, 0), 0);
     disk.LeaveBlocks(100);
     EXPECT_TRUE(test_support::CanPinAll(pool, 64)) << mpool_error();
+  });
+}
+
+TEST_F(MpoolShared, ALimitOnFilesIsAnErrorAndNoSignal) {
+  RunInChild([&] {
+    const rlimit limit{1 << 20, 1 << 20};
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    std::string key = key_;
+    DBT dbt{key.data(), key.size()};
+    EXPECT_TRUE(FailsWith(EFBIG, mpool_open(&dbt, file_.fd(), kPageSize, 8)));
+    EXPECT_NE(std::string(mpool_error()).find("RLIMIT_FSIZE"), std::string::npos);
   });
 }
 
