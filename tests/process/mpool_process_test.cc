@@ -167,6 +167,30 @@ os::FaultCount ChangePages(MPOOL* mp, pgno_t first, pgno_t count, pgno_t modulus
   return os::FaultCount::OfThisThread() - before;
 }
 
+// Of changing 255 pages while a child lives that was forked after the pages were read.
+os::FaultCount FaultsAfterAFork(MPOOL* pool) {
+  // The child ends when the pipe is closed, so it is alive during the hits.
+  int ends[2];
+  EXPECT_EQ(pipe(ends), 0);
+  const pid_t child = fork();
+  EXPECT_GE(child, 0);
+  if (child == 0) {
+    close(ends[1]);
+    char byte;
+    (void)!read(ends[0], &byte, 1);
+    _exit(0);
+  }
+  (void)ChangePages(pool, 0, 20'000, 1);  // page 0 alone: the stack's own copy-on-write
+  // And that of the page where the kernel notes this thread's CPU (rseq(2)), after each switch.
+  std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  const os::FaultCount faults = ChangePages(pool, 1, 255, 256);
+  close(ends[0]);
+  close(ends[1]);
+  int status = 0;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  return faults;
+}
+
 TEST(MpoolForkFaults, AfterAForkHitsOfTheParentTakeNoCopyOnWriteFaults) {
   if (test_support::kThreadSanitizer) {
     GTEST_SKIP() << "the thread sanitizer's own memory takes copy-on-write faults at each access";
@@ -174,25 +198,13 @@ TEST(MpoolForkFaults, AfterAForkHitsOfTheParentTakeNoCopyOnWriteFaults) {
   const TestFile file(256, kPageSize);
   const Pool pool = OpenPool(file, kPageSize, 256);
   for (pgno_t page = 0; page < 256; ++page) (void)PageIn(pool, page);
-  // The child ends when the pipe is closed, so it is alive during the hits.
-  int ends[2];
-  ASSERT_EQ(pipe(ends), 0);
-  const pid_t child = fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    close(ends[1]);
-    char byte;
-    (void)!read(ends[0], &byte, 1);
-    _exit(0);
+  // Copies of frames would be faults each time, 255 of them. The process' other memory takes one now
+  // and then, on a busy machine.
+  os::FaultCount faults = FaultsAfterAFork(pool.get());
+  for (int i = 0; i < 4 && faults.total() > 0; ++i) {
+    ASSERT_LT(faults.total(), 8u);
+    faults = FaultsAfterAFork(pool.get());
   }
-  (void)ChangePages(pool.get(), 0, 20'000, 1);  // page 0 alone: the stack's own copy-on-write
-  // And that of the page where the kernel notes this thread's CPU (rseq(2)), after each switch.
-  std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  const os::FaultCount faults = ChangePages(pool.get(), 1, 255, 256);
-  close(ends[0]);
-  close(ends[1]);
-  int status = 0;
-  EXPECT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(faults.minor, 0u);
   EXPECT_EQ(faults.major, 0u);
 }
