@@ -134,9 +134,9 @@ struct FullPool {
       : file(pages, PageFile::Place::kMemory), pool(OpenShared(file, key, /*prelock=*/true)) {
     Fill(*pool, pages);
   }
-  double AttachNs() const {
+  double AttachNs(bool prelock) const {
     const double begin = WallNs();
-    const Pool joined = OpenShared(file, key, /*prelock=*/false);
+    const Pool joined = OpenShared(file, key, prelock);
     return WallNs() - begin;
   }
   double OpenNs() const {
@@ -162,10 +162,20 @@ struct FullPool {
   const Pool pool;
 };
 
-Figure JoinFigure(const PoolScale& scale) {
+// Of what is done to a full shared pool, against something else.
+Figure JoinFigure(const PoolScale& scale, std::string name, std::string title, double max_ns,
+                  double (*ours)(const FullPool&), double (*bare)(const FullPool&)) {
   Figure figure;
+  figure.name = std::move(name);
+  figure.title = std::move(title);
+  figure.overhead = true;
+  if (max_ns > 0) figure.bounds = {{Bound::Of::kOurs, max_ns}};
   figure.locked_pages = 2 * (scale.large_pages + scale.large_pages / 16);
   figure.other_pages = scale.large_pages;
+  figure.prepare = [pages = scale.large_pages, ours, bare] {
+    const auto full = std::make_shared<const FullPool>(pages);
+    return InTurn([=] { return ours(*full); }, [=] { return bare(*full); });
+  };
   return figure;
 }
 
@@ -190,34 +200,26 @@ std::vector<Figure> SharedPoolFigures(const PoolScale& scale) {
     };
     figures.push_back(std::move(figure));
   }
-  Figure attach = JoinFigure(scale);
-  attach.name = "shared/attach";
-  attach.title = absl::StrCat("joining a shared pool of ", FormatPages(scale.large_pages),
-                              ", against opening one of this process alone, empty");
-  attach.overhead = true;
-  attach.bounds = {{Bound::Of::kOurs, kAttachMaxNs}};
-  attach.prepare = [pages = scale.large_pages] {
-    const auto full = std::make_shared<const FullPool>(pages);
-    return InTurn([full] { return full->AttachNs(); }, [full] { return full->OpenNs(); });
-  };
-  figures.push_back(std::move(attach));
-
-  Figure recovery = JoinFigure(scale);
-  recovery.name = "shared/recovery";
-  recovery.title = absl::StrCat("joining one of ", FormatPages(scale.large_pages),
-                                " and cleaning up after a killed process, against joining it");
-  recovery.overhead = true;
-  recovery.bounds = {{Bound::Of::kOurs, kRecoveryMaxNs}};
-  recovery.prepare = [pages = scale.large_pages] {
-    const auto full = std::make_shared<const FullPool>(pages);
-    return InTurn(
-        [full] {
-          full->LoseParticipant();
-          return full->AttachNs();
-        },
-        [full] { return full->AttachNs(); });
-  };
-  figures.push_back(std::move(recovery));
+  const std::string pages = FormatPages(scale.large_pages);
+  const auto attach = [](const FullPool& full) { return full.AttachNs(/*prelock=*/false); };
+  figures.push_back(JoinFigure(
+      scale, "shared/attach",
+      absl::StrCat("joining a shared pool of ", pages, ", against opening an empty private one"),
+      kAttachMaxNs, attach, [](const FullPool& full) { return full.OpenNs(); }));
+  figures.push_back(JoinFigure(
+      scale, "shared/prelock",
+      absl::StrCat("joining one of ", pages, " and locking all of it, against joining it"),
+      /*max_ns=*/0, [](const FullPool& full) { return full.AttachNs(/*prelock=*/true); }, attach));
+  figures.push_back(JoinFigure(
+      scale, "shared/recovery",
+      absl::StrCat("joining one of ", pages,
+                   " and cleaning up after a killed process, against joining it"),
+      kRecoveryMaxNs,
+      [](const FullPool& full) {
+        full.LoseParticipant();
+        return full.AttachNs(/*prelock=*/false);
+      },
+      attach));
   return figures;
 }
 
