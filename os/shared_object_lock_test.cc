@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "os/shared_object.h"
+#include "os/shared_object_fixture.h"
 #include "tests/support/child.h"
 #include "tests/support/sanitizer.h"
 
@@ -107,28 +108,17 @@ class Child {
   static inline int telling_ = -1;  // in the child
 };
 
-class SharedObjectLock : public testing::Test {
+class SharedObjectLock : public SharedObjectTest {
  protected:
-  SharedObjectLock() : folder_(testing::TempDir() + "/shared_object_lock_test.XXXXXX") {
-    EXPECT_NE(mkdtemp(folder_.data()), nullptr) << Errno::Last().Name();
+  SharedObjectLock() {
     void* const memory =
         mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     EXPECT_NE(memory, MAP_FAILED);
     progress_of_test = new (memory) Progress();
   }
-  ~SharedObjectLock() override {
-    (void)munmap(progress_of_test, sizeof(Progress));
-    (void)unlink((folder_ + "/object").c_str());
-    EXPECT_EQ(rmdir(folder_.c_str()), 0) << Errno::Last().Name();
-  }
+  ~SharedObjectLock() override { (void)munmap(progress_of_test, sizeof(Progress)); }
 
-  SharedObject Make() const { return *SharedObject::Create(folder_, "object"); }
-  // The same object once more, with locks of its own.
-  SharedObject Again() const { return *SharedObject::Open(folder_, "object"); }
   static Progress& progress() { return *progress_of_test; }
-
- private:
-  std::string folder_;
 };
 
 TEST_F(SharedObjectLock, KeepsOutOtherObjectsOfTheSameProcess) {
