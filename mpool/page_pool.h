@@ -69,7 +69,8 @@ struct Options {
   // Take memory from the huge pages of 2 MiB that the machine has set aside (vm.nr_hugepages), as
   // long as any are left; then from the rest, of which the kernel makes huge pages where it can.
   // Reserved ones do not count against the lock limit, but for the 2 MiB that are being taken. For
-  // page sizes that divide 2 MiB, or from there on; mpool_stat::hugetlb_bytes tells what was had.
+  // page sizes that divide 2 MiB, or from there on; mpool_stat::hugetlb_bytes tells what was had. A
+  // shared pool has none.
   bool hugetlb = false;
   bool zero_past_end = false;  // a page past the end reads as zeros instead of being an error
   bool allow_unlocked =

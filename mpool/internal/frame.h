@@ -68,8 +68,11 @@ struct FrameHeader {
   bool unsynced = false;       // written, and no fdatasync has begun since
   bool syncing = false;        // written, and an fdatasync that began afterwards is under way
   bool suspect = false;        // a process has died that may have been changing it: tell before use
-  uint16_t pins = 0;           // those that are counted here
-  uint16_t readers = 0;        // of these, pins by a C++ Get, which share the page
+  // Of a shared pool: it was pinned when it was last written, so the file may have half of a
+  // change.
+  bool written_pinned = false;
+  uint16_t pins = 0;     // those that are counted here
+  uint16_t readers = 0;  // of these, pins by a C++ Get, which share the page
   // Pins in other threads' lines that are over: put by a thread that did not get the page.
   uint16_t owed = 0;
   // Whose the frame is while it is in no list: it is being read or written, or about to be. A
@@ -93,7 +96,7 @@ struct FrameHeader {
     page_number = 0;
     queue = FrameQueue::kNone;
     dirty.store(false, std::memory_order_relaxed);
-    write_latched = unsynced = syncing = suspect = false;
+    write_latched = unsynced = syncing = suspect = written_pinned = false;
     reads_to_open = 0;
     pins = readers = 0;
     previous = next = kNoFrame;

@@ -314,6 +314,7 @@ class PoolCore {
   };
   WriteResult WriteBack(std::span<Run> runs) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   WriteResult WriteBack(std::span<const FrameIndex> run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  void NoteWrittenPinned(std::span<const Run> runs) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   static os::Errno WriteFailed(const WriteResult& result);
   void WriteRuns(std::span<Run> runs) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   struct DirtyPage {

@@ -331,6 +331,7 @@ std::span<std::byte> PoolMemory::LineBytes(size_t first, size_t count) const {
 size_t PoolMemory::LinesPerPage() const { return memory_.page_size() / sizeof(PinLine); }
 
 bool PoolMemory::AddPinLines() {
+  if (region_ != nullptr) return false;  // it has all of them
   const size_t more = lines_.more();
   const size_t count = std::min(LinesPerPage(), kMoreLinesMax - more);
   if (count == 0 || !Acquire(LineBytes(more, count), true).ok()) return false;
@@ -362,7 +363,7 @@ bool PoolMemory::AddStep(const Step& step) {
 os::Result<uint64_t> PoolMemory::Grow() {
   // What is locked of a unit has no gaps.
   if (region_ != nullptr && state_.ordinary % frames_per_unit_ != 0) {
-    if (const os::Errno error = LockUnit(state_.ordinary / frames_per_unit_); !error.ok()) {
+    if (const os::Errno error = LockUnit(state_.ordinary / frames_per_unit_, 0); !error.ok()) {
       return error;
     }
   }

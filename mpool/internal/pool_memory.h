@@ -135,7 +135,7 @@ class PoolMemory {
  private:
   // What a shared pool has beside the same of all.
   os::Errno UseRegion();
-  os::Errno LockUnit(uint64_t unit);
+  os::Errno LockUnit(uint64_t unit, uint64_t needed);
   void NoteLocked(uint64_t first, uint64_t count);
   std::span<std::byte> LedgerBytes(FrameIndex first, uint64_t count) const;
   os::Errno AllocateLedgers(FrameIndex first, uint64_t count);

@@ -101,12 +101,17 @@ os::Errno PoolMemory::CatchUp() {
   return LockTable();
 }
 
-// The part of a unit of frames that there is by now and that is not locked here.
-os::Errno PoolMemory::LockUnit(uint64_t unit) {
+// The part of a unit of frames that there is by now and that is not locked here; where that is too
+// much, all before `needed`.
+os::Errno PoolMemory::LockUnit(uint64_t unit, uint64_t needed) {
   const uint64_t first = unit * frames_per_unit_ + locked_in_unit_[unit];
-  const uint64_t end = std::min((unit + 1) * frames_per_unit_, state_.ordinary);
+  uint64_t end = std::min((unit + 1) * frames_per_unit_, state_.ordinary);
   if (first >= end) return os::kSuccess;
-  const os::Errno error = LockStep(static_cast<FrameIndex>(first), end - first);
+  os::Errno error = LockStep(static_cast<FrameIndex>(first), end - first);
+  if (!error.ok() && first < needed && needed < end) {
+    end = needed;
+    error = LockStep(static_cast<FrameIndex>(first), end - first);
+  }
   if (!error.ok()) return error;
   NoteLocked(first, end - first);
   KILL_POINT("catch_up.locked");
@@ -130,7 +135,7 @@ os::Result<bool> PoolMemory::LockMore() {
   if (region_ == nullptr) return false;
   const uint64_t prefix = slot_limit_.load(std::memory_order_relaxed);
   if (prefix >= state_.ordinary) return false;
-  const os::Errno error = LockUnit(prefix / frames_per_unit_);
+  const os::Errno error = LockUnit(prefix / frames_per_unit_, prefix);
   if (!error.ok()) return error;
   return true;
 }
@@ -141,7 +146,8 @@ os::Errno PoolMemory::EnsureLocked(FrameIndex frame) {
   }
   if (!IsGrowthFrame(frame)) {
     const uint64_t unit = frame / frames_per_unit_;
-    return frame % frames_per_unit_ < locked_in_unit_[unit] ? os::kSuccess : LockUnit(unit);
+    return frame % frames_per_unit_ < locked_in_unit_[unit] ? os::kSuccess
+                                                            : LockUnit(unit, frame + uint64_t{1});
   }
   // There are seldom any, and they come in order.
   while (growth_base_ + locked_growth_ <= frame) {

@@ -113,6 +113,7 @@ uint32_t PoolCore::OwedBy(uint32_t participant, FrameIndex frame) const {
 void PoolCore::AddOwed(uint32_t participant, FrameIndex frame, int more) {
   header(frame).owed = static_cast<uint16_t>(header(frame).owed + more);
   state_->owed_pins += static_cast<uint64_t>(int64_t{more});
+  KILL_POINT("owed.counted");
   if (more > 0) NoteFor(participant, frame, kLedgerOwed, 0);
   if (more < 0) NoteFor(participant, frame, 0, kLedgerOwed);
 }

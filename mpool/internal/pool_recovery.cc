@@ -104,6 +104,7 @@ void PoolCore::Leave() {
     KILL_POINT("detach.latched");
     if (ledger_ != nullptr) EndOwnPins();
     KILL_POINT("detach.pins_ended");
+    region_->GiveUpPlace();
   }
   if (!own_part_locked_) return;
   (void)locker_.Unlock(region_->superblock_bytes());
@@ -172,6 +173,9 @@ bool PoolCore::SweepDead() {
 void PoolCore::Suspect(FrameIndex frame) {
   const bool exists = frame < frames_.ordinary_end() || frames_.IsGrowthFrame(frame);
   if (!exists || !header(frame).holds_page() || header(frame).suspect) return;
+  // First: a suspect page that is clean may go without a word, as the file has it whole.
+  if (header(frame).written_pinned) header(frame).dirty.store(true, std::memory_order_release);
+  InOrder();
   header(frame).suspect = true;
   ++state_->stats.suspects;
 }
@@ -192,6 +196,7 @@ void PoolCore::SettleDead(uint32_t participant) {
   }
   KILL_POINT("recover.suspects");
   frames_.lines().EndPinsIn(participant);
+  KILL_POINT("recover.lines");
   frames_.ForEachFrame([&](FrameIndex frame) {
     if (ledger[frame].load(std::memory_order_relaxed) != 0) {
       ledger[frame].store(0, std::memory_order_relaxed);

@@ -54,6 +54,7 @@ PoolCore::WriteResult PoolCore::WriteBack(std::span<Run> runs) {
       note(one.error, frame);
     }
   }
+  NoteWrittenPinned(runs);
   for (const Run& run : runs) {
     for (const FrameIndex frame : run.frames) {
       header(frame).state = FrameState::kValid;
@@ -65,6 +66,21 @@ PoolCore::WriteResult PoolCore::WriteBack(std::span<Run> runs) {
   }
   changed_.NotifyAll();
   return first_failure;
+}
+
+// Whoever has a page pinned may have been changing it while it was written. If it is put dirty, it
+// is written again; but its process may die first. Then the file is no better than the page, which
+// must not go before somebody has been told.
+void PoolCore::NoteWrittenPinned(std::span<const Run> runs) {
+  if (region_ == nullptr) return;
+  BarrierForAll();
+  for (const Run& run : runs) {
+    for (const FrameIndex frame : run.frames) {
+      FrameHeader& h = header(frame);
+      h.written_pinned = PinsOf(frame) > 0;
+      if (h.suspect) h.dirty.store(true, std::memory_order_release);  // it has died already
+    }
+  }
 }
 
 PoolCore::WriteResult PoolCore::WriteBack(std::span<const FrameIndex> run) {

@@ -256,7 +256,6 @@ os::Errno SharedRegion::Map(const Layout& layout) {
   return os::kSuccess;
 }
 
-// Of a place that is not in use, or whose participant is no more and has been cleaned up after.
 // What others look at of a participant, before it is one.
 os::Errno SharedRegion::AllocatePlace(uint32_t place) {
   const MemoryState& memory = state().memory;
@@ -271,6 +270,7 @@ os::Errno SharedRegion::AllocatePlace(uint32_t place) {
   return error;
 }
 
+// One that is not in use, or whose participant is no more and has been cleaned up after.
 os::Errno SharedRegion::TakePlace(bool pins_may_write) {
   for (uint32_t i = 0; i < Superblock::kParticipantsMax; ++i) {
     Participant& participant = superblock_->participants[i];
@@ -304,6 +304,11 @@ void SharedRegion::Ready() {
   holds_door_ = false;
 }
 
+void SharedRegion::GiveUpPlace() {
+  superblock_->participants[self_].in_use = 0;
+  KILL_POINT("detach.left");
+}
+
 void SharedRegion::PrepareToLeave() {
   if (!holds_door_) holds_door_ = object_.LockByte(kDoor).ok();
 }
@@ -312,8 +317,6 @@ SharedRegion::~SharedRegion() {
   const bool took_place = self_ < Superblock::kParticipantsMax;
   if (took_place) {
     PrepareToLeave();
-    superblock_->participants[self_].in_use = 0;
-    KILL_POINT("detach.left");
     object_.UnlockByte(kFirstPlace + self_);
     self_ = Superblock::kParticipantsMax;
   }

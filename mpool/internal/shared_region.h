@@ -113,6 +113,9 @@ class SharedRegion {
   void Ready();
   // Others may neither come nor go until the end of this object.
   void PrepareToLeave();
+  // It is no participant any more, though it keeps its number. It has no pins; the caller has the
+  // latch.
+  void GiveUpPlace();
 
   // The pool's file, which this participant reads and writes.
   void KeepFile(os::OwnedDescriptor file) { file_ = std::move(file); }
