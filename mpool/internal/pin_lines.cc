@@ -8,7 +8,7 @@ size_t PinLines::used() const {
   return used;
 }
 
-PinLine* PinLines::Claim(os::ThreadId thread) {
+PinLine* PinLines::Claim(os::ThreadId thread, uint32_t waiting_writers) {
   PinLinesState& own = states_[own_];
   PinLine* left = nullptr;
   const auto look = [&] {
@@ -34,7 +34,9 @@ PinLine* PinLines::Claim(os::ThreadId thread) {
     }
   }
   if (left == nullptr && own.used < first_.size() + more_.size()) left = &Own(own.used++);
-  if (left != nullptr) left->owner.store(thread, std::memory_order_relaxed);
+  if (left == nullptr) return left;
+  left->waiting_writers.store(waiting_writers, std::memory_order_relaxed);
+  left->owner.store(thread, std::memory_order_relaxed);
   return left;
 }
 
@@ -80,6 +82,14 @@ void PinLines::ForgetLastPut(FrameIndex frame) {
       uint32_t expected = SlotWord(frame);
       if (last_put.load(std::memory_order_relaxed) != expected) continue;
       last_put.compare_exchange_strong(expected, 0, std::memory_order_relaxed);
+    }
+  }
+}
+
+void PinLines::SetWaitingWriters(uint32_t count) {
+  for (uint32_t block = 0; block < blocks(); ++block) {
+    for (size_t i = 0; i < states_[block].used; ++i) {
+      Line(block, i).waiting_writers.store(count, std::memory_order_seq_cst);
     }
   }
 }

@@ -56,6 +56,21 @@ struct alignas(128) PinLine {
   std::atomic<uint64_t> hits = 0;
   std::atomic<uint32_t> last_put = 0;  // as a slot; anybody may make it 0
   std::atomic<os::ThreadId> owner = 0;
+  // Of the pool: how many wait for a page to be put that is pinned in a line. The same in all lines
+  // that are in use; here, as whoever frees a slot has this memory at hand.
+  std::atomic<uint32_t> waiting_writers = 0;
+
+  // The line that the slot is of.
+  static PinLine& Of(PinSlot& slot) {
+    return *reinterpret_cast<PinLine*>(reinterpret_cast<uintptr_t>(&slot) &
+                                       ~(alignof(PinLine) - 1));
+  }
+  // Ends a pin, and looks for waiting writers only then. True: there are some.
+  [[gnu::always_inline]] bool Free(PinSlot& slot) {
+    slot.store(0, kSlotStore);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    return waiting_writers.load(kLoadAfterSlotStore) != 0;
+  }
 
   // A free slot; null: there is none. For the owner.
   PinSlot* FindFree() { return FindWord(0); }
@@ -119,7 +134,7 @@ class PinLines {
   // The thread's line: one that it has, that a thread has left that is no more, or a new one. Null:
   // all lines are taken. Enters the kernel where it has to find out which threads are no more,
   // which is now and then, once there are more than a pool has from the start.
-  PinLine* Claim(os::ThreadId thread);
+  PinLine* Claim(os::ThreadId thread, uint32_t waiting_writers = 0);
   // Whether no line is in use but this one. It may be null.
   bool IsOnly(const PinLine* line) const { return used() == 1 && line == &Own(0); }
 
@@ -136,6 +151,8 @@ class PinLines {
   uint32_t CountPinsIn(uint32_t block, FrameIndex frame) const;
   // The frame is not what any thread has put last, as far as that need be heeded.
   void ForgetLastPut(FrameIndex frame);
+  // In all lines that are in use. One that comes into use is given it by Claim().
+  void SetWaitingWriters(uint32_t count);
   // Ends all pins of a block, whose process is no more, or does not use the pool any more.
   void EndPinsIn(uint32_t block);
   template <typename Visit>

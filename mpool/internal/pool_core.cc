@@ -79,8 +79,6 @@ PoolCore::PoolCore(MPOOL* handle, os::PageRange home, os::Memory& memory, Locker
                    std::unique_ptr<SharedRegion> region)
     : handle_(handle),
       id_(NextPoolId()),
-      waiting_writers_(region == nullptr ? &own_state_.waiting_writers
-                                         : &region->state().waiting_writers),
       region_(std::move(region)),
       frames_(memory, locker, config.page_size, config.pages_max, config.hugetlb, region_.get()),
       state_(region_ == nullptr ? &own_state_ : &region_->state()),

@@ -340,11 +340,9 @@ class PoolCore {
 
   PoolState own_state_;  // of a pool of this process alone
 
-  // What hits read. `waiting_writers_`: how many wait for a page to be put that is pinned in a
-  // line; null in a forked child.
+  // What hits read.
   alignas(64) MPOOL* const handle_;
   uint64_t id_ = 0;  // never that of another pool of this process
-  std::atomic<uint32_t>* const waiting_writers_;
   bool hits_without_latch_ = false;
   // Of a shared pool: what it shares. Null: a pool of this process alone.
   const std::unique_ptr<SharedRegion> region_;

@@ -78,12 +78,9 @@ inline PoolCore* PoolCore::Beside(MPOOL* handle) {
 }
 
 [[gnu::always_inline]] inline bool PoolCore::EndPin(PinSlot& slot) {
-  const std::atomic<uint32_t>* const waiting_writers = waiting_writers_;
-  if (waiting_writers == nullptr) [[unlikely]]
-    return false;  // a forked child's copy of a pin
-  slot.store(0, kSlotStore);
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  return waiting_writers->load(kLoadAfterSlotStore) != 0;
+  if (!InOwningProcess()) [[unlikely]]
+    return false;  // a forked child's copy of a pin, whose line need not be there
+  return PinLine::Of(slot).Free(slot);
 }
 
 // The page was changed before the mark is set, and the mark is set before the pin ends. It is
@@ -106,7 +103,7 @@ inline PoolCore* PoolCore::Beside(MPOOL* handle) {
   if (dirty) header(FrameInSlot(word)).dirty.store(true, std::memory_order_release);
   KILL_POINT("put.marked");
   line->last_put.store(word, std::memory_order_relaxed);
-  return EndPin(*slot) ? PutResult::kWake : PutResult::kDone;
+  return line->Free(*slot) ? PutResult::kWake : PutResult::kDone;
 }
 
 }  // namespace mpool::internal

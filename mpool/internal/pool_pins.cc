@@ -70,8 +70,9 @@ void PoolCore::Release(const Pinned& pinned, Access access, bool dirty) {
 PinLine* PoolCore::ClaimLine() {
   if (PinLine* const line = ThreadLine::Of(id_)) return line;
   const os::ThreadId thread = os::CurrentThread();
-  PinLine* line = frames_.lines().Claim(thread);
-  if (line == nullptr && frames_.AddPinLines()) line = frames_.lines().Claim(thread);
+  PinLine* line = frames_.lines().Claim(thread, state_->waiting_writers);
+  if (line == nullptr && frames_.AddPinLines())
+    line = frames_.lines().Claim(thread, state_->waiting_writers);
   if (line != nullptr) ThreadLine::Remember(id_, line);
   return line;
 }
@@ -329,7 +330,8 @@ void PoolCore::AddWaitingWriters(int more) {
   const uint32_t added = static_cast<uint32_t>(more);
   if (region_ != nullptr) region_->superblock().participants[Self()].waiting_writers += added;
   KILL_POINT("writer.waiting");
-  state_->waiting_writers.fetch_add(added, std::memory_order_seq_cst);
+  state_->waiting_writers += added;
+  frames_.lines().SetWaitingWriters(state_->waiting_writers);
 }
 
 os::Errno PoolCore::AwaitExclusion(FrameIndex frame, Deadline deadline) {

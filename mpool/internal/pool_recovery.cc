@@ -171,8 +171,7 @@ bool PoolCore::SweepDead() {
 }
 
 void PoolCore::Suspect(FrameIndex frame) {
-  const bool exists = frame < frames_.ordinary_end() || frames_.IsGrowthFrame(frame);
-  if (!exists || !header(frame).holds_page() || header(frame).suspect) return;
+  if (!header(frame).holds_page() || header(frame).suspect) return;
   // First: a suspect page that is clean may go without a word, as the file has it whole.
   if (header(frame).written_pinned) header(frame).dirty.store(true, std::memory_order_release);
   InOrder();
@@ -185,15 +184,18 @@ void PoolCore::Suspect(FrameIndex frame) {
 void PoolCore::SettleDead(uint32_t participant) {
   Participant& dead = region_->superblock().participants[participant];
   LedgerWord* const ledger = region_->ledger(participant);
-  const bool may_write = dead.pins_may_write != 0;
-  frames_.ForEachFrame([&](FrameIndex frame) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  const auto suspect = [&](FrameIndex frame) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    if (frame >= frames_.ordinary_end() && !frames_.IsGrowthFrame(frame)) return;
     const uint64_t word = ledger[frame].load(std::memory_order_relaxed);
-    if (IsWriterIn(word) || (may_write && PinsIn(word) > 0)) Suspect(frame);
+    // A slot that is owed is of a pin that is over.
+    const uint32_t pins = PinsIn(word) + frames_.lines().CountPinsIn(participant, frame);
+    const bool may_write = dead.pins_may_write != 0 && pins > OwedIn(word);
+    if (IsWriterIn(word) || may_write) Suspect(frame);
+  };
+  frames_.ForEachFrame([&](FrameIndex frame) {
+    if (ledger[frame].load(std::memory_order_relaxed) != 0) suspect(frame);
   });
-  if (may_write) {
-    frames_.lines().ForEachPinIn(
-        participant, [&](FrameIndex frame) ABSL_NO_THREAD_SAFETY_ANALYSIS { Suspect(frame); });
-  }
+  frames_.lines().ForEachPinIn(participant, suspect);
   KILL_POINT("recover.suspects");
   frames_.lines().EndPinsIn(participant);
   KILL_POINT("recover.lines");
@@ -310,7 +312,8 @@ void PoolCore::Recover() {
     if (superblock.participants[i].in_use != 0)
       waiting += superblock.participants[i].waiting_writers;
   }
-  state_->waiting_writers.store(waiting, std::memory_order_seq_cst);
+  state_->waiting_writers = waiting;
+  frames_.lines().SetWaitingWriters(waiting);
   // Now whoever pinned a page by an old entry is seen.
   BarrierForAll();
   frames_.ForEachFrame([&](FrameIndex frame) ABSL_NO_THREAD_SAFETY_ANALYSIS { Reopen(frame); });

@@ -1,14 +1,13 @@
 // PoolState: what a pool knows, all but what is this process' own.
 //
 // Plain data: a pool of one process has it in itself, a shared one in the memory that its processes
-// share. The pool's latch guards it, but for waiting_writers. What can be told from frame headers,
+// share. The pool's latch guards it. What can be told from frame headers,
 // pin lines and ledgers is here for speed alone: PoolCore::Recover makes it anew.
 
 #ifndef MPOOL_INTERNAL_POOL_STATE_H_
 #define MPOOL_INTERNAL_POOL_STATE_H_
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -37,9 +36,6 @@ struct MemoryState {
 };
 
 struct PoolState {
-  // Who waits for a page to be put that is pinned in a line.
-  alignas(64) std::atomic<uint32_t> waiting_writers = 0;
-
   alignas(64) os::Latch latch;
   os::LatchCondition changed;  // a page was loaded or written, or an access ended
   MemoryState memory;
@@ -60,6 +56,7 @@ struct PoolState {
   // put. With the hits, what is held and what is owed they tell how many puts there were.
   uint64_t line_pins = 0;
   uint64_t frames_with_counted_pins = 0;  // ordinary ones
+  uint32_t waiting_writers = 0;           // as in the lines
   uint64_t io_in_flight = 0;              // frames in kLoading or kWriteback
   uint64_t loading = 0;                   // of these, frames in kLoading
   uint16_t sync_owner = 0;       // who has an fdatasync under way, one at a time; 0: nobody
