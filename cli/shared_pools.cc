@@ -147,6 +147,12 @@ int Refuse(const SharedPool& pool) {
 int FailToRemove(const SharedPool& pool, const std::string& which, os::Errno error) {
   const std::string path = absl::StrCat(SharedRegion::kFolder, "/", Printable(pool.name));
   if (error == os::Errno(EBUSY)) return Refuse(pool);
+  if (error == os::Errno(EAGAIN)) {
+    return Fail("rm", kFailure,
+                absl::StrCat("a process has been opening or closing the pool ", which,
+                             " for more than a second; is it stopped? Let it go on, or end it, and "
+                             "try again"));
+  }
   if (error == os::Errno(ENOENT)) return FailToFind(which);
   if (error == os::Errno(EACCES) || error == os::Errno(EPERM)) {
     return Fail("rm", kNoPermission,

@@ -26,6 +26,7 @@
 #include "mpool/internal/shared_region.h"
 #include "mpool/mpool.h"
 #include "nlohmann/json.hpp"
+#include "os/shared_object.h"
 #include "tests/support/child.h"
 #include "tests/support/test_file.h"
 #include "tests/support/test_pool.h"
@@ -348,6 +349,19 @@ TEST_F(SharedPools, AreStaleAfterTheirLastProcessWasKilledAndCanBeRemoved) {
   EXPECT_NE(access(PathOf(listed["name"]).c_str(), F_OK), 0);
   ExpectRm(key_, 3, "has the key or name '" + key_ + "'; `mpool ls`");
   ExpectRm(listed["name"], 3, listed["name"]);
+}
+
+// Whoever joins or leaves a pool holds the first byte of its object, and is quick, unless it was
+// stopped.
+TEST_F(SharedPools, AreNotWaitedForWhereAProcessWasStoppedWhileItJoined) {
+  const OtherProcess other(key_, file_.fd());
+  const std::string name = ListedAs(key_)["name"];
+  const auto object = os::SharedObject::Open(mpool::internal::SharedRegion::kFolder, name);
+  ASSERT_TRUE(object.ok());
+  ASSERT_EQ(object->LockByte(0), os::kSuccess);
+  ExpectRm("--force " + key_, 1, "for more than a second; is it stopped?");
+  object->UnlockByte(0);
+  ExpectRm("--force " + key_, 0, "");
 }
 
 TEST_F(SharedPools, CanBeRemovedByTheirNameToo) {
