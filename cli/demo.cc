@@ -12,6 +12,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "cli/demo_file.h"
+#include "cli/exit_code.h"
+#include "cli/output.h"
 #include "cli/size_text.h"
 #include "cli/touch.h"
 #include "mpool/mpool.h"
@@ -269,9 +271,7 @@ absl::Status Demo::Run() {
 }
 
 int Fail(const absl::Status& status) {
-  std::fflush(stdout);
-  absl::FPrintF(stderr, "mpool demo: %s\n", status.message());
-  return 1;
+  return cli::Fail("demo", kFailure, std::string(status.message()));
 }
 
 }  // namespace
@@ -290,7 +290,14 @@ int RunDemo(const std::string& path) {
   Demo demo(*std::move(file));
   if (const absl::Status status = demo.Run(); !status.ok()) return Fail(status);
   absl::PrintF("\n%s\n", demo.all_hold() ? "Every claim holds." : "NOT every claim holds.");
-  return demo.all_hold() ? 0 : 1;
+  return demo.all_hold() ? 0 : kFailure;
+}
+
+Command AddDemo(CLI::App& app) {
+  CLI::App* demo = app.add_subcommand("demo", "Show on a copy of a file what the pool does");
+  auto path = std::make_shared<std::string>();
+  demo->add_option("FILE", *path, "The file; without it, one that every Debian has");
+  return {demo, [path] { return RunDemo(*path); }};
 }
 
 }  // namespace cli

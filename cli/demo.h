@@ -5,12 +5,16 @@
 
 #include <string>
 
+#include "cli/command.h"
+
 namespace cli {
 
 // Works on a temporary copy of the file and prints what it does, and whether each claim holds, to
 // stdout; errors go to stderr. Returns the program's exit code: 0 if every claim holds, 1 if not.
 // `path` empty: a file of some megabytes that every Debian has.
 int RunDemo(const std::string& path);
+
+Command AddDemo(CLI::App& app);
 
 }  // namespace cli
 

@@ -115,7 +115,7 @@ TEST(Mpool, PrintsItsVersion) {
 
 TEST(Mpool, RefusesWrongUsageWithStatus2) {
   for (const char* arguments : {"", "bogus", "demo a b", "demo --bogus", "help bogus", "ls a",
-                                "ls --bogus", "rm", "rm a b"}) {
+                                "ls --bogus", "ls -o BOGUS", "rm", "rm a b"}) {
     const Outcome refused = RunMpool(arguments);
     EXPECT_EQ(refused.exit_code, 2) << arguments;
     EXPECT_EQ(refused.out, "") << arguments;

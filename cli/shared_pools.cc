@@ -1,14 +1,12 @@
 #include "cli/shared_pools.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <tuple>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -16,8 +14,10 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "cli/exit_code.h"
+#include "cli/json_text.h"
+#include "cli/output.h"
 #include "cli/size_text.h"
-#include "nlohmann/json.hpp"
+#include "cli/table.h"
 #include "os/errno.h"
 #include "os/result.h"
 #include "os/shared_object.h"
@@ -25,28 +25,12 @@
 namespace cli {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using mpool::internal::SharedRegion;
-
-constexpr size_t kColumns = 8;
-using Row = std::array<std::string, kColumns>;
-constexpr std::array<bool, kColumns> kIsNumber = {false, false, true,  true,
-                                                  true,  false, false, false};
-
-Row Headings() { return {"KEY", "NAME", "PAGE", "SIZE", "PROCS", "PIDS", "STATE", "FILE"}; }
-
-// Exact, as a page may have any number of bytes.
-std::string PageText(uint32_t bytes) {
-  constexpr uint32_t kKib = 1024;
-  if (bytes % (kKib * kKib) == 0) return absl::StrCat(bytes / (kKib * kKib), " MiB");
-  if (bytes % kKib == 0) return absl::StrCat(bytes / kKib, " KiB");
-  return absl::StrCat(bytes, " B");
-}
 
 std::string OrDash(std::string text) { return text.empty() ? "-" : text; }
 
-Row RowOf(const SharedPool& pool, bool in_bytes) {
-  const std::string page = in_bytes ? absl::StrCat(pool.page_size) : PageText(pool.page_size);
+std::vector<std::string> RowOf(const SharedPool& pool, bool in_bytes) {
+  const std::string page = in_bytes ? absl::StrCat(pool.page_size) : ExactSizeText(pool.page_size);
   return {OrDash(Printable(pool.key)),
           Printable(pool.name),
           pool.page_size == 0 ? "-" : page,
@@ -55,30 +39,6 @@ Row RowOf(const SharedPool& pool, bool in_bytes) {
           OrDash(absl::StrJoin(PidsOf(pool), ",")),
           StateOf(pool),
           OrDash(Printable(pool.file))};
-}
-
-void AppendLine(const Row& row, const std::array<size_t, kColumns>& widths, std::string& table) {
-  for (size_t i = 0; i < kColumns; ++i) {
-    const std::string padding(widths[i] - row[i].size(), ' ');
-    const bool is_last = i + 1 == kColumns;
-    absl::StrAppend(&table, kIsNumber[i] ? padding : "", row[i],
-                    kIsNumber[i] || is_last ? "" : padding, is_last ? "\n" : "  ");
-  }
-}
-
-// null: there is none, or it is no text in UTF-8.
-Json TextOrNull(const std::string& bytes) {
-  try {
-    const Json text(bytes);
-    (void)text.dump();
-    return bytes.empty() ? Json() : text;
-  } catch (const Json::type_error&) {
-    return nullptr;
-  }
-}
-
-Json HexOrNull(const std::string& bytes) {
-  return bytes.empty() ? Json() : Json(absl::BytesToHexString(bytes));
 }
 
 Json ObjectOf(const SharedPool& pool) {
@@ -92,12 +52,6 @@ Json ObjectOf(const SharedPool& pool) {
           {"state", StateOf(pool)},
           {"file", TextOrNull(pool.file)},
           {"file_hex", HexOrNull(pool.file)}};
-}
-
-int Fail(const char* command, int exit_code, const std::string& message) {
-  (void)std::fflush(stdout);
-  absl::FPrintF(stderr, "mpool %s: %s\n", command, message);
-  return exit_code;
 }
 
 int FailToList(const char* command, os::Errno error) {
@@ -118,7 +72,7 @@ bool IsObjectName(const std::string& text) {
 
 int FailToFind(const std::string& which) {
   return Fail(
-      "rm", kNoSuchPool,
+      "rm", kNotFound,
       absl::StrFormat("no shared pool of user %u has the key or name '%s'; `mpool ls` lists "
                       "those that there are",
                       os::CurrentUser(), Printable(which)));
@@ -141,7 +95,7 @@ int Refuse(const SharedPool& pool) {
       if (other.name == pool.name) now = other;
     }
   }
-  return Fail("rm", now.valid ? kFailure : kDamagedPool, RefusalOf(now));
+  return Fail("rm", now.valid ? kFailure : kDamaged, RefusalOf(now));
 }
 
 int FailToRemove(const SharedPool& pool, const std::string& which, os::Errno error) {
@@ -166,18 +120,6 @@ int FailToRemove(const SharedPool& pool, const std::string& which, os::Errno err
 
 }  // namespace
 
-std::string Printable(std::string_view bytes) {
-  std::string text;
-  for (const char byte : bytes) {
-    if (byte >= ' ' && byte <= '~' && byte != '\\') {
-      text += byte;
-    } else {
-      absl::StrAppendFormat(&text, "\\x%02x", static_cast<unsigned char>(byte));
-    }
-  }
-  return text;
-}
-
 const char* StateOf(const SharedPool& pool) {
   if (!pool.valid) return "damaged";
   return pool.participants == 0 ? "stale" : "live";
@@ -193,24 +135,28 @@ std::vector<int> PidsOf(const SharedPool& pool) {
   return pids;
 }
 
-std::string TableOf(std::span<const SharedPool> pools, const ListOptions& options) {
-  std::vector<Row> rows;
-  if (options.headings) rows.push_back(Headings());
-  for (const SharedPool& pool : pools) rows.push_back(RowOf(pool, options.bytes));
-  std::array<size_t, kColumns> widths = {};
-  for (const Row& row : rows) {
-    for (size_t i = 0; i < kColumns; ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  std::string table;
-  for (const Row& row : rows) AppendLine(row, widths, table);
-  return table;
+Table EmptyTable() {
+  return Table({{"KEY"},
+                {"NAME"},
+                {"PAGE", /*is_number=*/true},
+                {"SIZE", /*is_number=*/true},
+                {"PROCS", /*is_number=*/true},
+                {"PIDS"},
+                {"STATE"},
+                {"FILE"}});
+}
+
+std::string TableOf(std::span<const SharedPool> pools, const OutputOptions& options) {
+  Table table = EmptyTable();
+  (void)table.Choose(options.columns);
+  for (const SharedPool& pool : pools) table.AddRow(RowOf(pool, options.bytes));
+  return table.ToString(options.headings);
 }
 
 std::string JsonOf(std::span<const SharedPool> pools) {
   Json objects = Json::array();
   for (const SharedPool& pool : pools) objects.push_back(ObjectOf(pool));
-  const Json all = {{"schema", "mpool.ls/1"}, {"pools", std::move(objects)}};
-  return all.dump(2, ' ', /*ensure_ascii=*/true) + "\n";
+  return JsonText({{"schema", "mpool.ls/1"}, {"pools", std::move(objects)}});
 }
 
 std::vector<SharedPool> Meant(std::string_view which, std::span<const SharedPool> pools) {
@@ -238,7 +184,10 @@ std::string RefusalOf(const SharedPool& pool) {
                          kCure);
 }
 
-int ListSharedPools(const ListOptions& options) {
+int ListSharedPools(const OutputOptions& options) {
+  if (const auto mistake = EmptyTable().Choose(options.columns)) {
+    return Fail("ls", kUsageError, *mistake);
+  }
   os::Result<std::vector<SharedPool>> pools = SharedRegion::List();
   if (!pools.ok()) return FailToList("ls", pools.error());
   std::ranges::sort(*pools, {},
@@ -259,6 +208,27 @@ int RemoveSharedPool(const std::string& which, bool force) {
   if (meant.size() > 1) return FailToChoose(which, meant);
   const os::Errno error = SharedRegion::Remove(meant.front().name, force);
   return error.ok() ? 0 : FailToRemove(meant.front(), which, error);
+}
+
+Command AddLs(CLI::App& app) {
+  CLI::App* ls = app.add_subcommand("ls", "List the pools that your processes share");
+  auto options = std::make_shared<OutputOptions>();
+  AddJsonOption(*ls, *options);
+  AddBytesOption(*ls, *options);
+  AddTableOptions(*ls, *options);
+  return {ls, [options] { return ListSharedPools(*options); }};
+}
+
+Command AddRm(CLI::App& app) {
+  struct Options {
+    std::string pool;
+    bool force = false;
+  };
+  CLI::App* rm = app.add_subcommand("rm", "Remove a shared pool that no process has open");
+  auto options = std::make_shared<Options>();
+  rm->add_flag("--force", options->force, "Also one that is open: nobody else can join it");
+  rm->add_option("POOL", options->pool, "Its key or its name, as ls prints them")->required();
+  return {rm, [options] { return RemoveSharedPool(options->pool, options->force); }};
 }
 
 }  // namespace cli

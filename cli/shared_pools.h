@@ -1,7 +1,4 @@
 // `mpool ls` and `mpool rm`: the pools that the processes of this user share by a key.
-//
-// Names, keys and paths are bytes that any process of the user may have chosen: they are printed so
-// that they can drive no terminal.
 
 #ifndef CLI_SHARED_POOLS_H_
 #define CLI_SHARED_POOLS_H_
@@ -11,21 +8,20 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/command.h"
+#include "cli/output.h"
 #include "mpool/internal/shared_region.h"
 
 namespace cli {
 
 using SharedPool = mpool::internal::SharedRegion::Description;
 
-struct ListOptions {
-  bool json = false;   // the others do not matter then
-  bool bytes = false;  // sizes as plain numbers of bytes
-  bool headings = true;
-};
+Command AddLs(CLI::App& app);
+Command AddRm(CLI::App& app);
 
 // Prints a line for each pool to stdout, in the order of their keys; errors go to stderr. Returns
 // the program's exit code.
-int ListSharedPools(const ListOptions& options);
+int ListSharedPools(const OutputOptions& options);
 
 // Removes the pool that `which` means (Meant); with `force` one that is open too. Waits while
 // another process is opening or closing it. Prints errors alone, to stderr. Returns the program's
@@ -34,14 +30,12 @@ int RemoveSharedPool(const std::string& which, bool force);
 
 // What they are made of.
 
-// Printable ASCII as it is, but for the backslash; the other bytes as \xNN.
-std::string Printable(std::string_view bytes);
 // "live"; "stale": it has no participant any more; "damaged": it is not whole, or was made by
 // another version.
 const char* StateOf(const SharedPool& pool);
 // Those processes that the pool names, each once.
 std::vector<int> PidsOf(const SharedPool& pool);
-std::string TableOf(std::span<const SharedPool> pools, const ListOptions& options);
+std::string TableOf(std::span<const SharedPool> pools, const OutputOptions& options);
 // {"schema": "mpool.ls/1", "pools": [...]}, in ASCII.
 std::string JsonOf(std::span<const SharedPool> pools);
 

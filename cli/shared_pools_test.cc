@@ -21,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/json_schema.h"
 #include "cli/run_mpool.h"
 #include "gtest/gtest.h"
 #include "mpool/internal/shared_region.h"
@@ -79,14 +80,23 @@ TEST(TableOf, ShowsALineForEachPoolInColumns) {
             "KEY     NAME                          PAGE     SIZE  PROCS  PIDS   STATE    FILE\n"
             "orders  mpool.0.0123456789abcdef.0   8 KiB  4.1 MiB      2  12,13  live     "
             "/srv/orders.db\n"
-            "a\\x09b  mpool.0.0123456789abcdef.0  1000 B  0.0 KiB      0  -      stale    -\n"
-            "-       mpool.0.fedcba9876543210.0       -  0.0 KiB      0  -      damaged  -\n");
+            "a\\x09b  mpool.0.0123456789abcdef.0  1000 B      0 B      0  -      stale    -\n"
+            "-       mpool.0.fedcba9876543210.0       -      0 B      0  -      damaged  -\n");
 }
 
 TEST(TableOf, ShowsPlainBytesAndNoHeadingsIfAsked) {
   const SharedPool pools[] = {LivePool()};
   EXPECT_EQ(TableOf(pools, {.bytes = true, .headings = false}),
             "orders  mpool.0.0123456789abcdef.0  8192  4300800  2  12,13  live  /srv/orders.db\n");
+}
+
+TEST(TableOf, ShowsTheColumnsThatAreAskedFor) {
+  const std::vector<SharedPool> pools = {LivePool()};
+  OutputOptions options;
+  options.columns = "state,key";
+  EXPECT_EQ(TableOf(pools, options),
+            "STATE  KEY\n"
+            "live   orders\n");
 }
 
 TEST(TableOf, OfNoPoolsIsTheHeadings) {
@@ -233,12 +243,7 @@ nlohmann::json ListedAs(const std::string& key) {
   const Outcome ls = RunMpool("ls --json");
   EXPECT_EQ(ls.exit_code, 0) << ls.err;
   EXPECT_EQ(ls.err, "");
-  const auto all = nlohmann::json::parse(ls.out, nullptr, /*allow_exceptions=*/false);
-  if (all.is_discarded()) {
-    ADD_FAILURE() << ls.out;
-    return nullptr;
-  }
-  EXPECT_EQ(all["schema"], "mpool.ls/1");
+  const nlohmann::json all = ExpectValidJson(ls.out, "mpool.ls/1");
   for (const auto& pool : all["pools"]) {
     if (pool["key"] == key) return pool;
   }
