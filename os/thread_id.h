@@ -12,8 +12,13 @@ using ThreadId = int32_t;
 
 // Enters the kernel.
 ThreadId CurrentThread();
+// The same, remembered in the thread: it enters the kernel once. A child that was made by clone(2)
+// instead of fork(3) may get its parent's.
+ThreadId ThisThread();
 // Whether a thread of this process has the number now. Enters the kernel.
 bool IsAlive(ThreadId thread);
+// The same of another process, as far as /proc shows it.
+bool IsThreadOf(int32_t pid, ThreadId thread);
 
 }  // namespace os
 

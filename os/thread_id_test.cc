@@ -1,5 +1,8 @@
 #include "os/thread_id.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <thread>
 
@@ -33,6 +36,24 @@ TEST(ThreadId, OfAnEndedThreadIsNotAlive) {
   while (IsAlive(there)) std::this_thread::yield();
   EXPECT_FALSE(IsAlive(there));
   EXPECT_TRUE(IsAlive(CurrentThread()));
+}
+
+TEST(ThreadId, IsRememberedButNotAcrossFork) {
+  const ThreadId here = ThisThread();
+  EXPECT_EQ(here, CurrentThread());
+  const pid_t child = fork();
+  if (child == 0) _exit(ThisThread() == getpid() ? 0 : 1);
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  EXPECT_EQ(ThisThread(), here);
+}
+
+TEST(ThreadId, IsOfOneProcessAlone) {
+  EXPECT_TRUE(IsThreadOf(getpid(), ThisThread()));
+  EXPECT_FALSE(IsThreadOf(getpid(), getppid()));
+  EXPECT_FALSE(IsThreadOf(getpid(), 0));
 }
 
 }  // namespace
