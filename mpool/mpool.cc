@@ -13,7 +13,8 @@
 #include <span>
 
 #include "mpool/internal/error_text.h"
-#include "mpool/internal/open_file.h"
+#include "mpool/internal/locker.h"
+#include "mpool/internal/open_pool.h"
 #include "mpool/internal/pool_core.h"
 #include "mpool/internal/pool_hits.h"
 
@@ -56,7 +57,7 @@ os::Result<PoolCore*> PoolOf(MPOOL* mp) {
                       "again in the child");
 }
 
-os::Result<PoolCore*> OpenPool(const void* key, int fd, pgno_t pagesize, pgno_t maxcache) {
+os::Result<PoolCore*> Open(const void* key, int fd, pgno_t pagesize, pgno_t maxcache) {
   PoolConfig config;
   config.page_size = pagesize;
   config.pages_max = std::max<pgno_t>(maxcache, 1);
@@ -67,10 +68,7 @@ os::Result<PoolCore*> OpenPool(const void* key, int fd, pgno_t pagesize, pgno_t 
                           dbt.data == nullptr ? 0 : dbt.size);
     return PoolCore::OpenShared(os::RealMemory(), mpool::internal::PinLocker(), bytes, fd, config);
   }
-  os::Result<std::unique_ptr<os::File>> file = mpool::internal::OpenPoolFile(fd);
-  if (!file.ok()) return file.error();
-  if (pagesize == 0) return mpool::internal::NoPageSize();
-  return PoolCore::Open(os::RealMemory(), mpool::internal::PinLocker(), std::move(*file), config);
+  return mpool::internal::OpenPool(mpool::internal::PinLocker(), fd, config);
 }
 
 // Ten pages a line; d is dirty, P is pinned.
@@ -118,7 +116,7 @@ os::Errno UnknownFlags(const char* call, unsigned int flags) {
 extern "C" {
 
 MPOOL* mpool_open(void* key, int fd, pgno_t pagesize, pgno_t maxcache) {
-  const os::Result<PoolCore*> pool = OpenPool(key, fd, pagesize, maxcache);
+  const os::Result<PoolCore*> pool = Open(key, fd, pagesize, maxcache);
   if (pool.ok()) return (*pool)->handle();
   Report(pool.error());
   return nullptr;
@@ -186,7 +184,7 @@ int mpool_sync(MPOOL* mp) {
 int mpool_close(MPOOL* mp) {
   const os::Result<PoolCore*> pool = PoolOf(mp);
   if (!pool.ok()) return ReturnError(pool.error());
-  PoolCore::Close(*pool);
+  mpool::internal::ClosePool(*pool);
   return 0;
 }
 

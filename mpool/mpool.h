@@ -86,6 +86,13 @@ struct mpool_stat {
   uint64_t recoveries;      /* of shared pools: times that a dead process was cleaned up after */
   uint64_t suspects;        /* of shared pools: pages that a dead process had pinned for writing */
   uint64_t hugetlb_bytes;   /* bytes of frames and page table in huge pages of hugetlbfs */
+  uint64_t waits;           /* times that a call has waited for another thread's I/O or pin */
+  uint64_t syncs;           /* mpool_sync() calls, whatever became of them */
+  uint64_t prefetched;      /* of page_ins, by mpool_prefetch() */
+  uint64_t writer_outs;     /* of page_outs, by the background writer */
+  uint64_t read_errors;     /* pages that could not be read */
+  uint64_t write_errors;    /* pages that could not be written; each try counts */
+  uint64_t pin_failures;    /* mpool_get() and mpool_new() calls that failed for want of a frame */
 };
 
 /*

@@ -9,7 +9,7 @@
 
 #include "mpool/internal/error_text.h"
 #include "mpool/internal/locker.h"
-#include "mpool/internal/open_file.h"
+#include "mpool/internal/open_pool.h"
 #include "mpool/internal/pool_core.h"
 #include "mpool/internal/pool_hits.h"
 
@@ -37,10 +37,7 @@ os::Result<PoolCore*> OpenCore(internal::Locker& locker, int fd, std::string_vie
     return PoolCore::OpenShared(os::RealMemory(), locker, std::as_bytes(std::span(key)), fd,
                                 config);
   }
-  os::Result<std::unique_ptr<os::File>> file = internal::OpenPoolFile(fd);
-  if (!file.ok()) return file.error();
-  if (config.page_size == 0) return internal::NoPageSize();
-  return PoolCore::Open(os::RealMemory(), locker, std::move(*file), config);
+  return internal::OpenPool(locker, fd, config);
 }
 
 template <typename T>
@@ -144,6 +141,7 @@ absl::StatusOr<std::unique_ptr<PagePool>> PagePool::Open(int fd, const Options& 
   config.zero_past_end = options.zero_past_end;
   config.allow_unlocked = options.allow_unlocked;
   config.background_writer = options.background_writer;
+  config.publish = options.publish;
   config.suspects = options.suspect_pages == SuspectPages::kReport ? internal::SuspectMode::kReport
                     : options.suspect_pages == SuspectPages::kKeep ? internal::SuspectMode::kKeep
                                                                    : internal::SuspectMode::kDrop;
@@ -178,7 +176,7 @@ PagePool::~PagePool() {
     std::abort();
   }
   (void)internal::PinLocker().Unlock(BytesOf(*this));  // locked since Open
-  PoolCore::Close(*pool);
+  internal::ClosePool(*pool);
 }
 
 absl::StatusOr<PoolCore*> PagePool::core() const {

@@ -79,6 +79,10 @@ struct Options {
   // with the first page that is asked for, runs the filters like any other thread, and ends with
   // the pool. What it cannot write stays dirty; Sync tells.
   bool background_writer = false;
+  // Processes of this user, and root, may see the pool: mpool(1), `stat`, `top` and `map`. A thread
+  // waits for them. MPOOL_PUBLISH=1 in the environment does the same for all pools of a program.
+  // Open fails with Unavailable where that is not possible. A shared pool is always seen.
+  bool publish = false;
 };
 
 // A pinned page. Move-only; unpins at its end. While it lives, the page is resident and stays where

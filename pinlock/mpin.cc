@@ -143,9 +143,9 @@ int mpin_get_stat(struct mpin_stat* stat, size_t size) {
   }
   std::optional<PageLocker> locker = ProcessLocker();
   const LockStats now = locker ? locker->Stats() : LockStats();
-  const mpin_stat known = {now.pages_locked, now.pages_residual, now.pins,
-                           now.unpins,       now.kernel_locks,   now.kernel_unlocks,
-                           now.failures,     now.forgotten,      now.pages_max};
+  const mpin_stat known = {now.pages_locked, now.pages_residual, now.pins,         now.unpins,
+                           now.kernel_locks, now.kernel_unlocks, now.failures,     now.forgotten,
+                           now.pages_max,    now.failures_limit, now.failures_room};
   std::memset(stat, 0, size);
   std::memcpy(stat, &known, std::min(size, sizeof(known)));
   return 0;

@@ -39,6 +39,8 @@ struct mpin_stat {
   uint64_t failures;       /* calls that failed */
   uint64_t forgotten;      /* pages that were unmapped or replaced while they were pinned */
   uint64_t pages_max;      /* mpin_set_max_pages(), now; 0 is none */
+  uint64_t failures_limit; /* of failures: RLIMIT_MEMLOCK, RLIMIT_RSS or mpin_set_max_pages() */
+  uint64_t failures_room;  /* of failures: no room in the memory cgroup or the machine */
 };
 
 /*

@@ -21,6 +21,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "os/thread_id.h"
+
 namespace mpool::internal {
 
 // A page of the file: its offset divided by the page size.
@@ -62,15 +64,15 @@ struct FrameHeader {
   // Differs from the file, as far as is known. Set by whoever puts a changed page, without the
   // latch, and stored even where it is set already: see PoolCore::Put.
   std::atomic<bool> dirty = false;
-  bool write_latched = false;  // pinned by a GetForWrite
-  uint8_t reads_to_open = 0;   // after a GetForWrite: gets until hits need no latch again
-  bool unlocked = false;       // its memory is not locked (MPOOL_OVERFLOW_UNLOCKED)
-  bool unsynced = false;       // written, and no fdatasync has begun since
-  bool syncing = false;        // written, and an fdatasync that began afterwards is under way
-  bool suspect = false;        // a process has died that may have been changing it: tell before use
+  uint8_t reads_to_open = 0;       // after a GetForWrite: gets until hits need no latch again
+  bool write_latched : 1 = false;  // pinned by a GetForWrite
+  bool unlocked : 1 = false;       // its memory is not locked (MPOOL_OVERFLOW_UNLOCKED)
+  bool unsynced : 1 = false;       // written, and no fdatasync has begun since
+  bool syncing : 1 = false;        // written, and an fdatasync that began afterwards is under way
+  bool suspect : 1 = false;        // a process has died that may have been changing it: tell first
   // Of a shared pool: it was pinned when it was last written, so the file may have half of a
   // change.
-  bool written_pinned = false;
+  bool written_pinned : 1 = false;
   uint16_t pins = 0;     // those that are counted here
   uint16_t readers = 0;  // of these, pins by a C++ Get, which share the page
   // Pins in other threads' lines that are over: put by a thread that did not get the page.
@@ -81,6 +83,8 @@ struct FrameHeader {
   // Neighbours in a queue; `next` alone in the list of free frames.
   FrameIndex previous = kNoFrame;
   FrameIndex next = kNoFrame;
+  // The thread that has counted a pin here last. For those who look for a pin that was not put.
+  os::ThreadId pinner = 0;
 
   bool holds_page() const { return state == FrameState::kValid || state == FrameState::kWriteback; }
   // To be written by nobody: it may be half changed, and nobody has been told.
@@ -102,7 +106,7 @@ struct FrameHeader {
     previous = next = kNoFrame;
   }
 };
-static_assert(sizeof(FrameHeader) <= 32);
+static_assert(sizeof(FrameHeader) == 32);
 
 }  // namespace mpool::internal
 

@@ -157,10 +157,16 @@ class PinLines {
   void EndPinsIn(uint32_t block);
   template <typename Visit>
   void ForEachPinIn(uint32_t block, Visit visit) const {
+    ForEachHeldIn(block, [&](os::ThreadId, FrameIndex frame) { visit(frame); });
+  }
+  // The same with the thread whose line it is; 0: one that is no more.
+  template <typename Visit>
+  void ForEachHeldIn(uint32_t block, Visit visit) const {
     for (size_t i = 0; i < states_[block].used; ++i) {
-      for (const PinSlot& slot : Line(block, i).slots) {
+      const PinLine& line = Line(block, i);
+      for (const PinSlot& slot : line.slots) {
         const uint32_t held = slot.load(kLoadAfterSlotStore);
-        if (held != 0) visit(FrameInSlot(held));
+        if (held != 0) visit(line.owner.load(std::memory_order_relaxed), FrameInSlot(held));
       }
     }
   }

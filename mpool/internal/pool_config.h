@@ -35,6 +35,7 @@ struct PoolConfig {
   bool allow_unlocked = false;       // MPOOL_OVERFLOW_UNLOCKED
   bool least_recently_used = false;  // for comparison: LRU, which takes the latch for each hit
   bool background_writer = false;    // a thread that writes dirty pages before they have to go
+  bool publish = false;              // to be seen by other processes
   bool pins_may_write = false;       // of kPinned and kShared too (C)
   SuspectMode suspects = SuspectMode::kReport;
   bool latched_hits = false;  // as if the kernel had no membarrier(2)

@@ -10,6 +10,8 @@
 #include "mpool/internal/error_text.h"
 #include "mpool/internal/kill_point.h"
 #include "mpool/internal/pool_hits.h"
+#include "mpool/internal/pool_statistics.h"
+#include "os/probe.h"
 #include "os/process_barrier.h"
 
 namespace mpool::internal {
@@ -214,7 +216,7 @@ os::Result<Pinned> PoolCore::Fetch(PageNumber page, Access access, Deadline dead
     }
     if (const os::Errno error = CheckExists(page); !error.ok()) return error;
     const os::Result<FrameIndex> taken = TakeFrame(Overflows::kAllowed, deadline);
-    if (!taken.ok()) return taken.error();
+    if (!taken.ok()) return NoFrameFor(page, taken.error());
     // Taking a frame may have let go of the latch, and another thread may have begun to load the
     // page.
     if (frames_.table().Find(page) == kNoFrame) {
@@ -225,6 +227,12 @@ os::Result<Pinned> PoolCore::Fetch(PageNumber page, Access access, Deadline dead
     }
     GiveBack(*taken);
   }
+}
+
+os::Errno PoolCore::NoFrameFor(PageNumber page, os::Errno error) {
+  OS_PROBE2(mpool, pin_failed, page, error.code());
+  ++state_->stats.pin_failures;
+  return error;
 }
 
 os::Errno PoolCore::CheckExists(PageNumber page) {
@@ -247,7 +255,9 @@ os::Result<Pinned> PoolCore::Load(PageNumber page, FrameIndex frame, Access acce
     KILL_POINT("load.unlatched");
     error = io_.Read(page, pinned.bytes, must_exist, filters);
   }
+  OS_PROBE3(mpool, page_in, page, 1, error.code());
   if (!error.ok()) {
+    ++state_->stats.read_errors;
     if (pinned.slot != nullptr) {
       pinned.slot->store(0, kSlotStore);
       --state_->line_pins;
@@ -341,7 +351,7 @@ os::Result<Pinned> PoolCore::New(const PageNumber* requested, Access access, Pag
   os::Result<PageNumber> page = ChooseNumber(requested);
   if (!page.ok()) return page.error();
   const os::Result<FrameIndex> frame = TakeFrame(Overflows::kAllowed);
-  if (!frame.ok()) return frame.error();
+  if (!frame.ok()) return NoFrameFor(*page, frame.error());
   if (const os::Errno error = EnsureLocked(*frame); !error.ok()) {
     GiveBack(*frame);
     return error;
@@ -425,35 +435,19 @@ void PoolCore::SetSuspects(SuspectMode mode) {
 }
 
 // More can be owed than there are, for a moment, and where somebody has put a page too often.
-uint64_t PoolCore::PinsNow(uint64_t in_lines) const {
-  const uint64_t pins = state_->counted_pins + in_lines;
-  return pins - std::min(pins, state_->owed_pins);
-}
-
 struct mpool_stat PoolCore::Stats() {
   const Holder holder(*this);
-  struct mpool_stat stats = state_->stats;
-  const PinLines::Totals lines = frames_.lines().Sum();
-  stats.gets += lines.hits;
-  stats.hits += lines.hits;
-  // A hit is in its slot before it is counted.
-  const uint64_t taken = lines.hits + state_->line_pins + state_->owed_pins;
-  stats.puts += taken - std::min(taken, lines.pins);
-  stats.pins = PinsNow(lines.pins);
+  struct mpool_stat stats = StatsOf(*state_, frames_.state(), frames_.lines().Sum());
   frames_.ForEachFrame([&](FrameIndex frame) {
     if (header(frame).dirty.load(std::memory_order_relaxed)) ++stats.dirty;
   });
-  stats.frames = frames_.frames();
-  stats.frames_locked = frames_.frames() - frames_.unlocked_frames();
-  stats.frames_overflow = frames_.growth_frames();
-  stats.hugetlb_bytes = frames_.hugetlb_bytes();
   return stats;
 }
 
 uint64_t PoolCore::Pins() {
   const Holder holder(*this);
   if (region_ != nullptr) return OwnPins();
-  return PinsNow(frames_.lines().Sum().pins);
+  return StatsOf(*state_, frames_.state(), frames_.lines().Sum()).pins;
 }
 
 PageNumber PoolCore::page_count() {

@@ -39,6 +39,7 @@
 #include "mpool/internal/pin_lines.h"
 #include "mpool/internal/pool_config.h"
 #include "mpool/internal/pool_memory.h"
+#include "mpool/internal/pool_report.h"
 #include "mpool/internal/pool_state.h"
 #include "mpool/internal/s3_fifo_replacer.h"
 #include "mpool/internal/shared_region.h"
@@ -142,6 +143,9 @@ class PoolCore {
   uint64_t Pins();
   uint32_t page_size() const { return io_.page_size(); }
   PageNumber page_count();
+  // What others may see of it. Has the latch for some frames at a time. Of a shared pool
+  // SharedRegion::Observe tells. Throws std::bad_alloc.
+  PoolReport Report();
   // Copies what is cached, as much as fits; returns how many pages that are.
   size_t ListPages(std::span<CachedPage> pages);
 
@@ -232,6 +236,7 @@ class PoolCore {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   os::Result<Pinned> Load(PageNumber page, FrameIndex frame, Access access)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+  os::Errno NoFrameFor(PageNumber page, os::Errno error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   os::Errno CheckExists(PageNumber page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   os::Result<PageNumber> ChooseNumber(const PageNumber* requested)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
@@ -239,8 +244,11 @@ class PoolCore {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void AbandonLoading(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void FinishLoading(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
-  uint64_t PinsNow(uint64_t in_lines) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
   void RefreshMirrors() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
+
+  // pool_observe.cc
+  void ReportFrames(uint64_t first, uint64_t end, PoolReport& report)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
 
   // pool_prefetch.cc
   struct Fetching {

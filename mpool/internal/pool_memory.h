@@ -125,12 +125,15 @@ class PoolMemory {
 
   // The ordinary frames are those below this one.
   uint64_t ordinary_end() const { return state_.ordinary; }
+  // The growth frames are those from this one on.
+  uint64_t growth_base() const { return growth_base_; }
   uint64_t frames() const { return state_.ordinary + state_.growth; }
   uint64_t growth_frames() const { return state_.growth; }
   uint64_t unlocked_frames() const { return state_.unlocked; }
   // Bytes in reserved huge pages.
   uint64_t hugetlb_bytes() const { return state_.hugetlb_bytes; }
   uint64_t ordinary_max() const { return state_.ordinary_max; }
+  const MemoryState& state() const { return state_; }
 
  private:
   // What a shared pool has beside the same of all.

@@ -188,6 +188,7 @@ void PoolCore::CountPin(FrameIndex frame) {
   Note(frame, kLedgerPin, 0);
   KILL_POINT("pin.noted");
   if (h.pins++ == 0 && !frames_.IsGrowthFrame(frame)) ++state_->frames_with_counted_pins;
+  h.pinner = os::ThisThread();
   ++state_->counted_pins;
 }
 
@@ -276,6 +277,7 @@ void PoolCore::EndOnlyPin(FrameIndex frame, const Pinned& pinned, Access access)
 // False: the deadline has passed. Whoever is waited for may have died, with its process, so in a
 // shared pool that is looked after now and then.
 bool PoolCore::Await(Deadline deadline) {
+  ++state_->stats.waits;
   if (region_ == nullptr) return changed_.WaitUntil(latch_, deadline);
   const Deadline look = std::chrono::steady_clock::now() + kWaitBeforeLook;
   const bool in_time = changed_.WaitUntil(latch_, std::min(deadline, look));

@@ -8,6 +8,7 @@
 #include <array>
 
 #include "mpool/internal/pool_core.h"
+#include "os/probe.h"
 
 namespace mpool::internal {
 
@@ -56,11 +57,14 @@ size_t PoolCore::LoadMany(std::span<const Fetching> batch) {
   }
   size_t read = 0;
   for (size_t i = 0; i < count; ++i) {
+    OS_PROBE3(mpool, page_in, reads[i].page, 1, reads[i].error.code());
     if (reads[i].error.ok()) {
       ++state_->stats.page_ins;
+      ++state_->stats.prefetched;
       ++read;
       FinishLoading(frames[i]);
     } else {
+      ++state_->stats.read_errors;
       AbandonLoading(frames[i]);
     }
   }
@@ -85,6 +89,7 @@ size_t PoolCore::Prefetch(std::span<const PageNumber> pages) {
     } else if (frames_.table().Find(batch[0].page) != kNoFrame) {
       GiveBack(batch[0].frame);
     } else if (Load(batch[0].page, batch[0].frame, Access::kNone).ok()) {
+      ++state_->stats.prefetched;
       ++read;
     }
   }

@@ -14,6 +14,7 @@
 #include "mpool/internal/error_text.h"
 #include "mpool/internal/kill_point.h"
 #include "mpool/internal/pool_core.h"
+#include "os/probe.h"
 
 namespace mpool::internal {
 namespace {
@@ -119,6 +120,7 @@ void PoolCore::WriteRuns(std::span<Run> runs) {
   }
   for (size_t i = 0; i < runs.size(); ++i) {
     runs[i].error = writes[i].error;
+    OS_PROBE3(mpool, write_back, writes[i].first_page, runs[i].frames.size(), runs[i].error.code());
     for (const FrameIndex frame : runs[i].frames) {
       if (runs[i].error.ok()) {
         header(frame).unsynced = true;
@@ -126,7 +128,10 @@ void PoolCore::WriteRuns(std::span<Run> runs) {
         header(frame).dirty.store(true, std::memory_order_release);
       }
     }
-    if (!runs[i].error.ok()) continue;
+    if (!runs[i].error.ok()) {
+      state_->stats.write_errors += runs[i].frames.size();
+      continue;
+    }
     state_->stats.page_outs += runs[i].frames.size();
     const PageNumber end = writes[i].first_page + static_cast<PageNumber>(runs[i].frames.size());
     state_->pages_in_file = std::max(state_->pages_in_file, end);
@@ -258,6 +263,7 @@ os::Errno PoolCore::SyncFile() {
 
 os::Errno PoolCore::Sync() {
   const Holder holder(*this);
+  ++state_->stats.syncs;
   (void)SweepDead();  // what they have left half changed is not to be written
   std::unique_ptr<DirtyPage[]> pages;
   size_t count = 0;

@@ -73,7 +73,11 @@ bool PoolCore::WriteSome() {
   }
   std::sort(pages.begin(), pages.begin() + static_cast<ptrdiff_t>(count),
             [](const DirtyPage& a, const DirtyPage& b) { return a.page < b.page; });
-  return WriteInBatches({pages.data(), count}, Latched::kNot).error.ok();
+  const uint64_t before = state_->stats.page_outs;
+  const bool written = WriteInBatches({pages.data(), count}, Latched::kNot).error.ok();
+  // Others may have written meanwhile: at most what was asked for.
+  state_->stats.writer_outs += std::min<uint64_t>(state_->stats.page_outs - before, count);
+  return written;
 }
 
 }  // namespace mpool::internal

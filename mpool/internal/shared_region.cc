@@ -23,7 +23,6 @@ namespace {
 
 constexpr uint64_t kMagic = 0x6c6f6f70'6d000001;  // "m", version, "pool"
 constexpr uint64_t kDoor = 0;                     // the byte of whoever comes or goes
-constexpr uint64_t kFirstPlace = 1;               // of the participants' bytes
 // Where a name is somebody else's, or another key's, the next is tried.
 constexpr int kNamesMax = 16;
 constexpr uint64_t kAlignment = os::Memory::kHugePageBytes;
@@ -41,13 +40,26 @@ uint64_t HashOf(std::span<const std::byte> bytes) {
 // Another build of the library has another one where it would understand the region differently.
 constexpr uint64_t LayoutHash() {
   uint64_t hash = kHashStart;
-  for (const uint64_t value :
-       {sizeof(Superblock), offsetof(Superblock, state), sizeof(PoolState), sizeof(MemoryState),
-        offsetof(PoolState, latch), offsetof(PoolState, memory), offsetof(PoolState, queues),
-        offsetof(PoolState, victims), offsetof(PoolState, page_count), offsetof(PoolState, stats),
-        sizeof(FrameHeader), offsetof(FrameHeader, dirty), offsetof(FrameHeader, pins),
-        offsetof(FrameHeader, owner), offsetof(FrameHeader, next), sizeof(PinLine),
-        offsetof(PinLine, hits), sizeof(Participant), sizeof(pthread_mutex_t)}) {
+  for (const uint64_t value : {sizeof(Superblock),
+                               offsetof(Superblock, state),
+                               sizeof(PoolState),
+                               sizeof(MemoryState),
+                               offsetof(PoolState, latch),
+                               offsetof(PoolState, memory),
+                               offsetof(PoolState, queues),
+                               offsetof(PoolState, victims),
+                               offsetof(PoolState, page_count),
+                               offsetof(PoolState, stats),
+                               sizeof(FrameHeader),
+                               offsetof(FrameHeader, dirty),
+                               offsetof(FrameHeader, pins),
+                               offsetof(FrameHeader, owner),
+                               offsetof(FrameHeader, next),
+                               offsetof(FrameHeader, pinner),
+                               sizeof(PinLine),
+                               offsetof(PinLine, hits),
+                               sizeof(Participant),
+                               sizeof(pthread_mutex_t)}) {
     hash = Mix(hash, value);
   }
   return hash;
@@ -62,20 +74,7 @@ std::string NameOf(std::span<const std::byte> key, int attempt) {
 }
 
 bool HasParticipants(const os::SharedObject& object) {
-  return object.IsLockedElsewhere(kFirstPlace, Superblock::kParticipantsMax);
-}
-
-// The superblock as it is in an object that may be anything; nullptr: it has none, or no memory.
-std::unique_ptr<std::byte[]> ReadSuperblock(const os::SharedObject& object) {
-  std::unique_ptr<std::byte[]> bytes(new (std::nothrow) std::byte[sizeof(Superblock)]);
-  if (bytes == nullptr) return nullptr;
-  const os::Result<size_t> read = object.Read(0, bytes.get(), sizeof(Superblock));
-  if (!read.ok() || *read < sizeof(Superblock)) return nullptr;
-  return bytes;
-}
-
-const Superblock& AsSuperblock(const std::byte* bytes) {
-  return *reinterpret_cast<const Superblock*>(bytes);
+  return object.IsLockedElsewhere(SharedRegion::PlaceByte(0), Superblock::kParticipantsMax);
 }
 
 }  // namespace
@@ -84,8 +83,17 @@ std::string SharedRegion::NamePrefix() {
   return "mpool." + std::to_string(os::CurrentUser()) + ".";
 }
 
+std::unique_ptr<const Superblock> SharedRegion::CopySuperblock(const os::SharedObject& object) {
+  std::unique_ptr<Superblock> copy(new (std::nothrow) Superblock());
+  if (copy == nullptr) return nullptr;
+  const os::Result<size_t> read =
+      object.Read(0, static_cast<void*>(copy.get()), sizeof(Superblock));
+  if (!read.ok() || *read < sizeof(Superblock)) return nullptr;
+  return copy;
+}
+
 SharedRegion::Layout SharedRegion::Layout::For(uint32_t page_size, uint64_t ordinary_max) {
-  const uint64_t stride = RoundUp(page_size, alignof(std::max_align_t));
+  const uint64_t stride = StrideOf(page_size);
   Layout layout;
   layout.frames_max = 2 * ordinary_max;
   uint64_t end = RoundUp(sizeof(Superblock), 4096);
@@ -163,7 +171,7 @@ os::Errno SharedRegion::Enter(const Request& request) {
 
 // What is there is nobody's any more, or was never finished.
 os::Errno SharedRegion::Make(const Request& request) {
-  const uint64_t stride = RoundUp(request.page_size, alignof(std::max_align_t));
+  const uint64_t stride = StrideOf(request.page_size);
   const uint64_t frames =
       std::min<uint64_t>(os::PhysicalMemoryBytes() / stride + 1, kFramesMax / 2);
   const Layout layout = Layout::For(request.page_size, frames);
@@ -194,6 +202,26 @@ os::Errno SharedRegion::Make(const Request& request) {
   return os::kSuccess;
 }
 
+bool SharedRegion::IsOfThisVersion(const Superblock& there) {
+  return there.magic == kMagic && there.layout == LayoutHash();
+}
+
+bool SharedRegion::IsInBounds(const Superblock& there) {
+  const uint64_t ordinary_max = there.ordinary_max;
+  const MemoryState& memory = there.state.memory;
+  return ordinary_max > 0 && ordinary_max <= kFramesMax / 2 && memory.ordinary <= ordinary_max &&
+         memory.growth_extent <= ordinary_max &&
+         memory.table_entries <= PageTable::EntriesFor(2 * ordinary_max) &&
+         memory.ghost_entries <= Ghost::EntriesFor(ordinary_max) &&
+         there.participants_used <= Superblock::kParticipantsMax;
+}
+
+bool SharedRegion::IsComplete(const Superblock& there, const os::SharedObject& object) {
+  const os::Result<uint64_t> size = object.Size();
+  return size.ok() && *size == Layout::For(there.page_size, there.ordinary_max).bytes &&
+         object.Blocks() >= there.blocks;
+}
+
 os::Errno SharedRegion::CheckHeader(const Request& request, uint64_t& ordinary_max) const {
   const auto damaged = [this](const char* how) {
     return Failed(
@@ -202,10 +230,10 @@ os::Errno SharedRegion::CheckHeader(const Request& request, uint64_t& ordinary_m
         "mpool rm --force",
         object_.name().c_str(), how);
   };
-  const std::unique_ptr<std::byte[]> bytes = ReadSuperblock(object_);
-  if (bytes == nullptr) return damaged("has been truncated");
-  const Superblock& there = AsSuperblock(bytes.get());
-  if (there.magic != kMagic || there.layout != LayoutHash()) {
+  const std::unique_ptr<const Superblock> copy = CopySuperblock(object_);
+  if (copy == nullptr) return damaged("has been truncated");
+  const Superblock& there = *copy;
+  if (!IsOfThisVersion(there)) {
     return damaged("is damaged, or of another version of this library");
   }
   if (there.key_bytes != request.key.size() ||
@@ -218,18 +246,8 @@ os::Errno SharedRegion::CheckHeader(const Request& request, uint64_t& ordinary_m
                   there.page_size, request.page_size);
   }
   ordinary_max = there.ordinary_max;
-  const MemoryState& memory = there.state.memory;
-  const bool in_bounds = ordinary_max > 0 && ordinary_max <= kFramesMax / 2 &&
-                         memory.ordinary <= ordinary_max && memory.growth_extent <= ordinary_max &&
-                         memory.table_entries <= PageTable::EntriesFor(2 * ordinary_max) &&
-                         memory.ghost_entries <= Ghost::EntriesFor(ordinary_max) &&
-                         there.participants_used <= Superblock::kParticipantsMax;
-  if (!in_bounds || there.ready == 0) return damaged("is damaged");
-  const os::Result<uint64_t> size = object_.Size();
-  const Layout layout = Layout::For(request.page_size, ordinary_max);
-  if (!size.ok() || *size != layout.bytes || object_.Blocks() < there.blocks) {
-    return damaged("has been truncated");
-  }
+  if (!IsInBounds(there) || there.ready == 0) return damaged("is damaged");
+  if (!IsComplete(there, object_)) return damaged("has been truncated");
   return os::kSuccess;
 }
 
@@ -276,9 +294,9 @@ os::Errno SharedRegion::TakePlace(bool pins_may_write) {
     Participant& participant = superblock_->participants[i];
     if (participant.in_use != 0) continue;
     // Not a place whose byte a forked child still has.
-    if (!object_.TryLockByte(kFirstPlace + i).ok()) continue;
+    if (!object_.TryLockByte(PlaceByte(i)).ok()) continue;
     if (const os::Errno error = AllocatePlace(i); !error.ok()) {
-      object_.UnlockByte(kFirstPlace + i);
+      object_.UnlockByte(PlaceByte(i));
       return Failed(error, "no room for one more participant of the pool: %s",
                     std::strerror(error.code()));
     }
@@ -317,7 +335,7 @@ SharedRegion::~SharedRegion() {
   const bool took_place = self_ < Superblock::kParticipantsMax;
   if (took_place) {
     PrepareToLeave();
-    object_.UnlockByte(kFirstPlace + self_);
+    object_.UnlockByte(PlaceByte(self_));
     self_ = Superblock::kParticipantsMax;
   }
   // The last one. Where another is coming, it waits at the door, and finds the name gone.
@@ -328,7 +346,7 @@ SharedRegion::~SharedRegion() {
 bool SharedRegion::IsAlive(uint32_t participant) const {
   if (participant == self_) return true;
   const Participant& other = superblock_->participants[participant];
-  return other.in_use != 0 && object_.IsLockedElsewhere(kFirstPlace + participant, 1) &&
+  return other.in_use != 0 && object_.IsLockedElsewhere(PlaceByte(participant), 1) &&
          !other.process.IsGone();
 }
 
@@ -360,12 +378,11 @@ SharedRegion::Description SharedRegion::Describe(const os::SharedObject& object)
   Description one;
   one.name = object.name();
   one.bytes = object.Blocks() * 512;
-  const std::unique_ptr<std::byte[]> bytes = ReadSuperblock(object);
-  const Superblock* const there = bytes == nullptr ? nullptr : &AsSuperblock(bytes.get());
-  one.valid = there != nullptr && there->magic == kMagic && there->layout == LayoutHash() &&
-              there->ready != 0 && there->key_bytes <= Superblock::kKeyBytesMax;
+  const std::unique_ptr<const Superblock> there = CopySuperblock(object);
+  one.valid = there != nullptr && IsOfThisVersion(*there) && there->ready != 0 &&
+              there->key_bytes <= Superblock::kKeyBytesMax;
   for (uint32_t i = 0; i < Superblock::kParticipantsMax; ++i) {
-    if (!object.IsLockedElsewhere(kFirstPlace + i, 1)) continue;
+    if (!object.IsLockedElsewhere(PlaceByte(i), 1)) continue;
     const Participant* const participant = one.valid ? &there->participants[i] : nullptr;
     if (participant != nullptr && participant->process.IsGone()) continue;
     ++one.participants;

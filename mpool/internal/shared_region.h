@@ -25,9 +25,11 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "mpool/internal/frame.h"
 #include "mpool/internal/pin_lines.h"
+#include "mpool/internal/pool_report.h"
 #include "mpool/internal/pool_state.h"
 #include "os/process_identity.h"
 #include "os/result.h"
@@ -163,11 +165,29 @@ class SharedRegion {
   // Takes the name away. EBUSY: it is in use, and `force` is not set. ENOENT: no such name. EAGAIN:
   // a process is just coming or going, for a second or more.
   static os::Errno Remove(const std::string& name, bool force, const std::string& folder = kFolder);
+  // The byte of the object that a participant has locked.
+  static constexpr uint64_t PlaceByte(uint32_t participant) { return 1 + uint64_t{participant}; }
+  // Bytes from one frame to the next.
+  static constexpr uint64_t StrideOf(uint32_t page_size) {
+    constexpr uint64_t kUnit = alignof(std::max_align_t);
+    return (page_size + kUnit - 1) / kUnit * kUnit;
+  }
   // The beginning of the names of all objects of this user.
   static std::string NamePrefix();
 
+  // What is in the pool, without its processes' noticing and without its latch: numbers that change
+  // meanwhile need not fit each other. ENOENT: no such name. EACCES: it is not this user's. EPROTO:
+  // it is damaged, or of another version of this library. Throws std::bad_alloc.
+  static os::Result<PoolReport> Observe(const std::string& name,
+                                        const std::string& folder = kFolder);
+
  private:
   static Description Describe(const os::SharedObject& object);
+  // As it is in an object that may be anything; null: it has none, or there is no memory.
+  static std::unique_ptr<const Superblock> CopySuperblock(const os::SharedObject& object);
+  static bool IsOfThisVersion(const Superblock& there);
+  static bool IsInBounds(const Superblock& there);
+  static bool IsComplete(const Superblock& there, const os::SharedObject& object);
 
   struct Layout {
     uint64_t frames_max = 0;

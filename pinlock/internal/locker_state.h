@@ -38,6 +38,8 @@ struct LockStats {
   uint64_t failures = 0;
   uint64_t forgotten = 0;
   uint64_t pages_max = 0;
+  uint64_t failures_limit = 0;
+  uint64_t failures_room = 0;
 };
 
 class Claim;

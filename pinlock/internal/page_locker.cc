@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "os/coarse_clock.h"
+#include "os/probe.h"
 #include "os/thread_id.h"
 #include "pinlock/internal/diagnosis.h"
 #include "pinlock/internal/runs.h"
@@ -14,14 +15,28 @@ namespace {
 // bytes would cost 128 GiB of table.
 constexpr os::PageCount kLargeRange(uint64_t{1} << 24);
 
+bool IsLimit(Cause cause) {
+  return cause == Cause::kLimit || cause == Cause::kLimitZero || cause == Cause::kPageLimit ||
+         cause == Cause::kRssLimit;
+}
+
 }  // namespace
 
 os::Errno PageLocker::Fail(Cause cause, os::PageNumber where, Failure& failure) {
   failure.cause = cause;
   failure.error = ErrnoOf(cause);
   failure.where = where.address(memory_.page_size());
-  ++state_.stats.failures;
+  CountFailure(failure);
   return failure.error;
+}
+
+void PageLocker::CountFailure(const Failure& failure) {
+  OS_PROBE3(pinlock, pin_failed, failure.where, failure.bytes_needed, failure.error.code());
+  ++state_.stats.failures;
+  if (IsLimit(failure.cause)) ++state_.stats.failures_limit;
+  if (failure.cause == Cause::kNoHeadroom || failure.cause == Cause::kNoMemory) {
+    ++state_.stats.failures_room;
+  }
 }
 
 // Fails for the first page of the range that has the count.
@@ -112,7 +127,7 @@ os::Errno PageLocker::FindObstacle(os::PageRange range, os::PageCount more, Fail
     found = DiagnoseBeforehand(memory_, limits_, range, more, failure);
   }
   if (!found) return os::kSuccess;
-  ++state_.stats.failures;
+  CountFailure(failure);
   return failure.error;
 }
 
@@ -211,15 +226,17 @@ os::Errno PageLocker::LockRuns(os::PageRange range, bool whole, Failure& failure
 // the error.
 os::Errno PageLocker::Explain(os::PageRange range, os::PageCount more, os::Errno error,
                               Failure& failure) {
-  ++state_.stats.failures;
-  const TableRelease release(state_);
-  failure.bytes_needed = more.bytes(memory_.page_size());
-  if (failure.cause == Cause::kNone) {
-    Diagnose(memory_, limits_, range, more, error, failure);
-  } else {
-    // It was refused before the kernel could say what else is wrong.
-    (void)DiagnoseBeforehand(memory_, limits_, range, more, failure);
+  {
+    const TableRelease release(state_);
+    failure.bytes_needed = more.bytes(memory_.page_size());
+    if (failure.cause == Cause::kNone) {
+      Diagnose(memory_, limits_, range, more, error, failure);
+    } else {
+      // It was refused before the kernel could say what else is wrong.
+      (void)DiagnoseBeforehand(memory_, limits_, range, more, failure);
+    }
   }
+  CountFailure(failure);
   return failure.error;
 }
 
@@ -255,6 +272,8 @@ os::Errno PageLocker::LockStep(os::PageRange step, bool& touched, Failure& failu
     }
   }
   if (touched) ++state_.stats.kernel_locks;
+  OS_PROBE3(pinlock, lock, step.begin().address(memory_.page_size()), step.count().value(),
+            error.code());
   if (!error.ok()) return error;
   if (!known_plain) state_.notes.SetPlain(plain, now, plain_epoch);
   state_.notes.SetRoom(room, now);

@@ -142,6 +142,7 @@ class PageLocker {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   os::Errno Fail(Cause cause, os::PageNumber where, Failure& failure)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
+  void CountFailure(const Failure& failure) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   os::Errno FailAtFirst(Cause cause, os::PageRange range, uint16_t count, Failure& failure)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
 
