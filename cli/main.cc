@@ -14,7 +14,10 @@
 #include "cli/command.h"
 #include "cli/demo.h"
 #include "cli/exit_code.h"
+#include "cli/map.h"
 #include "cli/shared_pools.h"
+#include "cli/stat.h"
+#include "cli/top.h"
 
 namespace cli {
 namespace {
@@ -37,7 +40,7 @@ int Help(const CLI::App& app, const std::string& overview, const std::string& to
 }
 
 // In the order in which help lists them.
-constexpr Command (*kCommands[])(CLI::App&) = {AddDemo, AddLs, AddRm};
+constexpr Command (*kCommands[])(CLI::App&) = {AddDemo, AddStat, AddTop, AddMap, AddLs, AddRm};
 
 int Run(int argc, char** argv) {
   CLI::App app("Memory that stays resident: nested page locks, and a page pool over a file.",

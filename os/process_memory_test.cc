@@ -16,9 +16,11 @@ namespace {
 
 TEST(ProcessMemory, ReadsWhatTheKernelSays) {
   testing::FakeTree tree;
-  tree.Write("/proc/77/status",
-             "Name:\tx\nVmLck:\t    1024 kB\nVmRSS:\t     2048 kB\nVmSwap:\t       4 kB\nThreads:\t3\n");
-  tree.Write("/proc/77/stat", "77 (a) b (c) S 1 77 77 0 -1 4194304 123 9 45 9 1 2 0 0 20 0 3 0 1\n");
+  tree.Write(
+      "/proc/77/status",
+      "Name:\tx\nVmLck:\t    1024 kB\nVmRSS:\t     2048 kB\nVmSwap:\t       4 kB\nThreads:\t3\n");
+  tree.Write("/proc/77/stat",
+             "77 (a) b (c) S 1 77 77 0 -1 4194304 123 9 45 9 1 2 0 0 20 0 3 0 1\n");
   const Result<ProcessMemory> memory = ProcessMemory::Of(77, tree.proc());
   ASSERT_TRUE(memory.ok());
   EXPECT_EQ(memory->name, "a) b (c");
@@ -64,9 +66,10 @@ TEST(ProcessMemory, OfThisProcessCountsItsFaults) {
 
 TEST(FindFileMapping, TellsWhereTheFileBegins) {
   testing::FakeTree tree;
-  tree.Write("/proc/77/maps",
-             "7f0000000000-7f0000001000 rw-s 00000000 00:01 5                  /dev/shm/other\n"
-             "7f0000200000-7f0000300000 rw-s 00100000 00:01 6                  /dev/shm/mpool.0.1\n");
+  tree.Write(
+      "/proc/77/maps",
+      "7f0000000000-7f0000001000 rw-s 00000000 00:01 5                  /dev/shm/other\n"
+      "7f0000200000-7f0000300000 rw-s 00100000 00:01 6                  /dev/shm/mpool.0.1\n");
   const auto found = FindFileMapping(77, "/dev/shm/mpool.0.1", tree.proc());
   ASSERT_TRUE(found.ok());
   EXPECT_EQ(*found, 0x7f0000100000u);

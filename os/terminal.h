@@ -3,8 +3,12 @@
 #ifndef OS_TERMINAL_H_
 #define OS_TERMINAL_H_
 
+#include <chrono>
+#include <memory>
+
 namespace os {
 
+inline constexpr int kStandardInput = 0;
 inline constexpr int kStandardOutput = 1;
 inline constexpr int kStandardError = 2;
 
@@ -16,6 +20,24 @@ struct TerminalSize {
   int lines = 24;
 };
 TerminalSize SizeOfTerminal(int descriptor);
+
+// Reads keys from the terminal at standard input without waiting for the end of a line, and
+// without showing them; signals from keys go on. Where that is no terminal, it only waits. Restores
+// the terminal at its end, not if a signal ends the process: shells do that.
+class KeyReader {
+ public:
+  KeyReader();
+  ~KeyReader();
+  KeyReader(const KeyReader&) = delete;
+  KeyReader& operator=(const KeyReader&) = delete;
+
+  // True as soon as the key is pressed; false after that time.
+  bool WaitFor(char key, std::chrono::milliseconds time) const;
+
+ private:
+  struct Settings;
+  std::unique_ptr<Settings> before_;  // null: no terminal
+};
 
 }  // namespace os
 
