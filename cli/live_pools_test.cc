@@ -249,14 +249,14 @@ TEST_F(LivePoolsTest, MapShowsWhatFramesHoldAndThatTheyAreResident) {
   const auto pinned = pool->Get(2);
   ASSERT_TRUE(pinned.ok());
   const nlohmann::json map = ExpectValidJson(Succeed("map --json " + Pid()).out, "mpool.map/1");
-  EXPECT_EQ(map["resident_in_pid"], getpid());
+  EXPECT_EQ(map["looked_at_pids"], nlohmann::json({getpid()}));
   EXPECT_EQ(map["counts"]["dirty"], 1u);
   EXPECT_EQ(map["counts"]["clean"], 1u);
   EXPECT_EQ(map["counts"]["pinned"], 1u);
   EXPECT_EQ(map["counts"]["not_resident"], 0u);
   EXPECT_EQ(map["cells"].get<std::string>().size(), 4u);
   const std::string text = Succeed("map " + Pid()).out;
-  EXPECT_NE(text.find("resident as process " + Pid() + " sees it"), std::string::npos) << text;
+  EXPECT_NE(text.find("by the page tables of process " + Pid()), std::string::npos) << text;
   EXPECT_EQ(text.find('\x1b'), std::string::npos);
   EXPECT_NE(Succeed("map --color=always " + Pid()).out.find('\x1b'), std::string::npos);
 }
@@ -267,7 +267,7 @@ TEST_F(LivePoolsTest, MapOfASharedPoolLooksIntoTheProcessesThatHaveIt) {
   void* page = mpool_get(pool.get(), 5, 0);
   const nlohmann::json map =
       ExpectValidJson(Succeed("map --json " + quoted_key_).out, "mpool.map/1");
-  EXPECT_EQ(map["resident_in_pid"], getpid());
+  EXPECT_EQ(map["looked_at_pids"], nlohmann::json({getpid()}));
   EXPECT_EQ(map["counts"]["pinned"], 1u);
   EXPECT_EQ(map["counts"]["not_resident"], 0u);
   EXPECT_EQ(mpool_put(pool.get(), page, 0), 0);
@@ -375,7 +375,7 @@ LivePool Example() {
 TEST(Cells, HaveASignForWhatEachFrameHolds) {
   EXPECT_EQ(CellsOf(Example(), {}), "-dpP!.rw");
   // The second and the last frame's pages are not resident.
-  const Residency residency{.pid = 12,
+  const Residency residency{.pids = {12},
                             .frames = {true, false, true, true, true, true, true, false, true}};
   EXPECT_EQ(CellsOf(Example(), residency), "-xpP!.rx");
 }

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "cli/exit_code.h"
 #include "mpool/internal/frame.h"
 #include "mpool/internal/pool_report.h"
@@ -98,22 +99,22 @@ bool AppendPresent(const PoolReport& report, int32_t pid, uint64_t frames_at, ui
 
 Residency ResidencyOf(const LivePool& pool) {
   const PoolReport& report = pool.report;
-  Residency best;
+  Residency residency;
   const std::vector<int32_t> pids = pool.shared ? pool.Pids() : std::vector<int32_t>{pool.pid};
   for (const int32_t pid : pids) {
     const std::optional<uint64_t> frames_at = FramesIn(pool, pid);
-    if (!frames_at) continue;
-    Residency one{.pid = pid, .frames = {}};
+    std::vector<bool> present;
     const bool known =
-        AppendPresent(report, pid, *frames_at, 0, report.ordinary, one.frames) &&
-        AppendPresent(report, pid, *frames_at, report.ordinary, report.frames.size(), one.frames);
+        frames_at && AppendPresent(report, pid, *frames_at, 0, report.ordinary, present) &&
+        AppendPresent(report, pid, *frames_at, report.ordinary, report.frames.size(), present);
     if (!known) continue;
-    if (best.pid == 0 ||
-        std::ranges::count(one.frames, true) > std::ranges::count(best.frames, true)) {
-      best = std::move(one);
+    residency.pids.push_back(pid);
+    residency.frames.resize(present.size());
+    for (size_t i = 0; i < present.size(); ++i) {
+      if (present[i]) residency.frames[i] = true;
     }
   }
-  return best;
+  return residency;
 }
 
 std::string CellsOf(const LivePool& pool, const Residency& residency) {
@@ -152,9 +153,10 @@ std::string MapText(const LivePool& pool, const Residency& residency, int column
     absl::StrAppend(&text, "  ", Styled(std::string_view(&cell.sign, 1), cell.style, color),
                     absl::StrFormat("  %-14s %d\n", cell.meaning, count));
   }
-  absl::StrAppend(&text, residency.pid == 0
+  absl::StrAppend(&text, residency.pids.empty()
                              ? std::string("  whether they are resident cannot be found out\n")
-                             : absl::StrCat("  resident as process ", residency.pid, " sees it\n"));
+                             : absl::StrCat("  by the page tables of process ",
+                                            absl::StrJoin(residency.pids, ", "), "\n"));
   return text;
 }
 
@@ -168,7 +170,7 @@ Json MapJson(const LivePool& pool, const Residency& residency) {
   for (const auto& [name, sign] : kNames) counts[name] = std::ranges::count(cells, sign);
   Json object = {{"schema", "mpool.map/1"}};
   object.update(HeadOf(pool));
-  object["resident_in_pid"] = residency.pid == 0 ? Json() : Json(residency.pid);
+  object["looked_at_pids"] = residency.pids;
   object["counts"] = std::move(counts);
   object["cells"] = cells;
   return object;

@@ -24,14 +24,14 @@ Command AddMap(CLI::App& app);
 
 // What it is made of.
 
-// Of each frame, whether all of it is present in the page tables of a process, for which it then
-// takes no fault. Fewer than there are frames: that could not be found out.
+// Of each frame, whether all of it is present in the page tables of one of the processes, and so
+// in memory. Fewer than there are frames: that could not be found out.
 struct Residency {
-  int32_t pid = 0;  // 0: of none
+  std::vector<int32_t> pids;  // whose page tables could be read
   std::vector<bool> frames;
 };
-// Asks the kernel about the processes that have the pool open, one after the other, and takes the
-// one in which most is present: each locks a shared pool for itself.
+// Asks the kernel about the processes that have the pool open. Each locks a shared pool for itself,
+// by and by, and hits find only what it has locked.
 Residency ResidencyOf(const LivePool& pool);
 
 // One character for each frame:

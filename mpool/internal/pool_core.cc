@@ -255,7 +255,7 @@ os::Result<Pinned> PoolCore::Load(PageNumber page, FrameIndex frame, Access acce
     KILL_POINT("load.unlatched");
     error = io_.Read(page, pinned.bytes, must_exist, filters);
   }
-  OS_PROBE3(mpool, page_in, page, 1, error.code());
+  OS_PROBE2(mpool, page_in, page, error.code());
   if (!error.ok()) {
     ++state_->stats.read_errors;
     if (pinned.slot != nullptr) {

@@ -57,7 +57,7 @@ size_t PoolCore::LoadMany(std::span<const Fetching> batch) {
   }
   size_t read = 0;
   for (size_t i = 0; i < count; ++i) {
-    OS_PROBE3(mpool, page_in, reads[i].page, 1, reads[i].error.code());
+    OS_PROBE2(mpool, page_in, reads[i].page, reads[i].error.code());
     if (reads[i].error.ok()) {
       ++state_->stats.page_ins;
       ++state_->stats.prefetched;
