@@ -1,11 +1,11 @@
 // The completion of the program's command line, as bash calls it.
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <random>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -101,11 +101,12 @@ TEST(Completion, OffersTheOptionsOfTheCommand) {
 }
 
 TEST(Completion, OffersTheKeysOfPools) {
-  const std::string key = "completion of " + std::to_string(getpid());
+  const std::string number = std::to_string(std::random_device()());
+  const std::string key = "completion of " + number;
   const TestFile file(4, 4096);
   const Pool plain = SharedPoolOf(file, key + " $x");
   const Pool control = SharedPoolOf(file, key + "\n");
-  const std::string quoted = "completion\\ of\\ " + std::to_string(getpid());
+  const std::string quoted = "completion\\ of\\ " + number;
   EXPECT_THAT(Complete("rm " + quoted), ElementsAre(quoted + "\\ \\$x"));
   EXPECT_THAT(Complete("rm --force comple"), Contains(quoted + "\\ \\$x"));
   EXPECT_THAT(Complete("rm one ''"), IsEmpty()) << "rm takes one";
