@@ -54,6 +54,11 @@ std::vector<std::string> Complete(const std::string& words) {
 std::string OtherProgram() {
   const std::string path = Temporary("other");
   std::ofstream(path) << R"(#!/bin/sh
+if [ "$1" = ls ]; then
+  echo '{"pools": [{"key": "a:b", "name": "mpool.1"}, {"key": "two words", "name": "mpool.2"},'
+  echo '{"key":null,"name":"mpool.3"},{"key":"a\u0001","name":"mpool.4"}]}'
+  exit
+fi
 cat <<'END'
 Options:
   -h,--help                   Print this help and exit
@@ -117,6 +122,7 @@ TEST(Completion, OffersFiles) {
   const std::string path = Temporary("a file of its own");
   std::ofstream(path) << "x";
   EXPECT_THAT(Complete("demo '" + Temporary("a file of") + "'"), ElementsAre(path));
+  EXPECT_THAT(Complete("demo '" + Temporary("a\\ file\\ of") + "'"), ElementsAre(path));
 }
 
 TEST(Completion, KnowsTheArgumentsOfAnyProgramByItsHelp) {
@@ -129,6 +135,15 @@ TEST(Completion, KnowsTheArgumentsOfAnyProgramByItsHelp) {
   EXPECT_THAT(Complete("watch --format json key '" + other + "'", other), ElementsAre(other));
   EXPECT_THAT(Complete("watch key first '" + other + "'", other), ElementsAre(other));
   EXPECT_THAT(Complete("watch --co", other), ElementsAre("--columns"));
+}
+
+TEST(Completion, WritesKeysAsTheShellReadsThem) {
+  const std::string other = OtherProgram();
+  EXPECT_THAT(Complete("watch ''", other), ElementsAre("a:b", "two\\ words", "mpool.3", "mpool.4"));
+  EXPECT_THAT(Complete("watch 'two\\ w'", other), ElementsAre("two\\ words"));
+  EXPECT_THAT(Complete("watch \"'two w\"", other), ElementsAre("two words")) << "quoted already";
+  EXPECT_THAT(Complete("watch a : ''", other), ElementsAre("b")) << "bash has split it";
+  EXPECT_THAT(Complete("watch a :", other), ElementsAre("b"));
 }
 
 TEST(Completion, OffersNothingWhereTheProgramCannotRun) {
