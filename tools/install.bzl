@@ -14,6 +14,10 @@ def _files(mode, folder, files):
         for file in files
     ]
 
+def _cmake_call(name, needs, soname, private):
+    """Returns the line of mpoolConfig.cmake that defines the targets of a library."""
+    return '_mpool_add_library(%s %s "%s" "%s")' % (name, soname, needs, ";".join(private))
+
 def _installer_impl(ctx):
     # Of the manifest: kind, mode or "-", place below the prefix, source or link target.
     lines = _files("755", "bin", ctx.files.programs)
@@ -24,14 +28,18 @@ def _installer_impl(ctx):
     lines += _files("644", "lib", ctx.files.archives)
     for target, folder in ctx.attr.headers.items():
         lines += _files("644", ("include/" + folder).rstrip("/"), target.files.to_list())
+    for target, folder in ctx.attr.data.items():
+        lines += _files("644", folder, target.files.to_list())
     for file in ctx.files.man_pages:
         lines += _files("644", "share/man/man" + file.extension, [file])
     files = (ctx.files.programs + ctx.files.shared_libraries + ctx.files.archives +
-             ctx.files.headers + ctx.files.man_pages)
+             ctx.files.headers + ctx.files.data + ctx.files.man_pages)
 
-    # The archive lib<name>.a says which libraries <name>.pc has to list.
+    # The archive lib<name>.a says which libraries <name>.pc and the CMake target have to list.
     private = {
-        target[StaticArchiveInfo].archive.basename: target[StaticArchiveInfo].system_libraries
+        target[StaticArchiveInfo].archive.basename: (
+            target[StaticArchiveInfo].system_libraries + ["-lstdc++", "-lm"]
+        )
         for target in ctx.attr.archives
     }
     for template in ctx.files.pkg_config:
@@ -41,12 +49,35 @@ def _installer_impl(ctx):
             template = template,
             output = pc,
             substitutions = {
-                "@LIBS_PRIVATE@": " ".join(private["lib%s.a" % name] + ["-lstdc++", "-lm"]),
+                "@LIBS_PRIVATE@": " ".join(private["lib%s.a" % name]),
                 "@VERSION@": VERSION,
             },
         )
         lines.append("pc 644 lib/pkgconfig/%s %s" % (pc.basename, pc.short_path))
         files.append(pc)
+
+    sonames = {
+        file.basename[:file.basename.rindex(".so.")]: file.basename
+        for file in ctx.files.shared_libraries
+    }
+    targets = [
+        _cmake_call(name, needs, sonames["lib" + name], private["lib%s.a" % name])
+        for name, needs in ctx.attr.cmake_targets.items()
+    ]
+    for template in ctx.files.cmake:
+        name = template.basename[:-len(".in")]
+        config = ctx.actions.declare_file("%s/%s" % (ctx.label.name, name))
+        ctx.actions.expand_template(
+            template = template,
+            output = config,
+            substitutions = {
+                "@TARGETS@": "\n".join(targets),
+                "@VERSION@": VERSION,
+            },
+        )
+        kind = "file" if config.basename.endswith("Version.cmake") else "cmake"
+        lines.append("%s 644 lib/cmake/mpool/%s %s" % (kind, config.basename, config.short_path))
+        files.append(config)
 
     manifest = ctx.actions.declare_file(ctx.label.name + "/manifest")
     ctx.actions.write(manifest, "\n".join(lines) + "\n")
@@ -74,6 +105,19 @@ installer = rule(
             providers = [StaticArchiveInfo],
             doc = "Go to lib.",
         ),
+        "cmake": attr.label_list(
+            allow_files = [".cmake.in"],
+            doc = "Go to lib/cmake/mpool, without .in.  The installer puts a first line before all " +
+                  "but the version that says where the headers are.",
+        ),
+        "cmake_targets": attr.string_dict(
+            doc = "NAME: the others that it needs, separated by semicolons. mpool::NAME is " +
+                  "libNAME.so.N, mpool::NAME_static libNAME.a. Each stands behind those it needs.",
+        ),
+        "data": attr.label_keyed_string_dict(
+            allow_files = True,
+            doc = "Go to VALUE.",
+        ),
         "headers": attr.label_keyed_string_dict(
             allow_files = True,
             doc = "Go to include/VALUE.",
@@ -84,7 +128,7 @@ installer = rule(
         ),
         "pkg_config": attr.label_list(
             allow_files = [".pc.in"],
-            doc = "NAME.pc.in, without the line that sets the prefix, for the archive libNAME.a.",
+            doc = "NAME.pc.in for the archive libNAME.a, without the lines that set prefix and libdir.",
         ),
         "programs": attr.label_list(
             allow_files = True,
