@@ -203,7 +203,7 @@ int RunMap(const MapOptions& options) {
 }
 
 Command AddMap(CLI::App& app) {
-  CLI::App* map = app.add_subcommand("map", "Show a pool's frames, and whether they are resident");
+  CLI::App* map = app.add_subcommand("map", "Show what a pool's frames hold");
   auto options = std::make_shared<MapOptions>();
   map->add_option("POOL", options->which, "Key or name of a pool, or a process")->required();
   AddJsonOption(*map, *options);
