@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "cli/demo_file.h"
 #include "cli/exit_code.h"
+#include "cli/json_text.h"
 #include "cli/output.h"
 #include "cli/size_text.h"
 #include "cli/touch.h"
@@ -31,17 +32,55 @@ constexpr uint32_t kPagesMin = 8;
 // Every so many-th page is changed.
 constexpr uint32_t kChangeStride = 10;
 
-// Prints a line whose end says whether its claim holds, and remembers if one did not.
-class Claims {
+// What the demo has to say: as text while it goes on, or as one object at the end.
+class Account {
  public:
-  void Check(const std::string& line, bool holds) {
-    absl::PrintF("     %-67s %s\n", line, holds ? "ok" : "FAILED");
+  explicit Account(bool json) : json_(json) {}
+
+  // A line of the text.
+  template <typename... Args>
+  void Say(const absl::FormatSpec<Args...>& format, const Args&... args) const {
+    if (!json_) absl::PrintF(format, args...);
+  }
+  // A line whose end says whether its claim holds. `id` names it in JSON.
+  void Check(const char* id, const std::string& line, bool holds) {
+    Say("     %-67s %s\n", line, holds ? "ok" : "FAILED");
     all_hold_ = all_hold_ && holds;
+    claims_.push_back({{"id", id}, {"text", line}, {"holds", holds}});
+  }
+  // A row of the table of touches.
+  void AddTouches(const char* name, uint64_t pages, const char* answer, uint64_t present,
+                  const TouchResult& touches) {
+    Say("     %-15s %8d %9s %8d %8d %10.0f %10.0f\n", name, pages, answer, present, touches.faults,
+        touches.median_ns, touches.p999_ns);
+    touches_.push_back({{"memory", name},
+                        {"pages", pages},
+                        {"pageout_answer", answer},
+                        {"pages_present", present},
+                        {"faults", touches.faults},
+                        {"median_ns", touches.median_ns},
+                        {"p999_ns", touches.p999_ns}});
   }
   bool all_hold() const { return all_hold_; }
 
+  // At the end: the verdict.
+  void Conclude(const std::string& file, uint64_t bytes) const {
+    Say("\n%s\n", all_hold_ ? "Every claim holds." : "NOT every claim holds.");
+    if (!json_) return;
+    const std::string text = JsonText({{"schema", "mpool.demo/1"},
+                                       {"file", TextOrNull(file)},
+                                       {"file_bytes", bytes},
+                                       {"claims", claims_},
+                                       {"touches", touches_},
+                                       {"all_hold", all_hold_}});
+    std::fwrite(text.data(), 1, text.size(), stdout);
+  }
+
  private:
+  const bool json_;
   bool all_hold_ = true;
+  Json claims_ = Json::array();
+  Json touches_ = Json::array();
 };
 
 // The last part of a long path, so that a line fits.
@@ -54,10 +93,9 @@ bool IsChanged(mpool::PageNumber page) { return page % kChangeStride == 0; }
 
 class Demo {
  public:
-  explicit Demo(DemoFile file) : file_(std::move(file)) {}
+  Demo(DemoFile file, Account& account) : file_(std::move(file)), account_(account) {}
 
   absl::Status Run();
-  bool all_hold() const { return claims_.all_hold(); }
 
  private:
   absl::StatusOr<std::unique_ptr<mpool::PagePool>> OpenPool() const {
@@ -73,11 +111,9 @@ class Demo {
   absl::StatusOr<bool> PageOutPool();
   // Whether each page has the checksum that it should have, read through the pool.
   absl::StatusOr<uint64_t> CountRightPages(mpool::PagePool& pool);
-  void PrintTouches(const char* name, uint64_t pages, const char* answer, uint64_t present,
-                    const TouchResult& touches);
 
   DemoFile file_;
-  Claims claims_;
+  Account& account_;
 };
 
 absl::Status Demo::ReadThroughPool() {
@@ -94,16 +130,18 @@ absl::Status Demo::ReadThroughPool() {
   if (!stats.ok()) return stats.status();
   const uint64_t plain = ChecksumOf(file_.page_checksums);
   const uint64_t pooled = ChecksumOf(checksums);
-  absl::PrintF("\n  1  Read every page through a pool with a quarter of them as its cache\n");
-  absl::PrintF("     plain read        checksum %016x\n", plain);
-  claims_.Check(absl::StrFormat("through the pool  checksum %016x", pooled), plain == pooled);
-  claims_.Check(
+  account_.Say("\n  1  Read every page through a pool with a quarter of them as its cache\n");
+  account_.Say("     plain read        checksum %016x\n", plain);
+  account_.Check("same_checksum", absl::StrFormat("through the pool  checksum %016x", pooled),
+                 plain == pooled);
+  account_.Check(
+      "frames_locked",
       absl::StrFormat("frames locked     %u of %u; pages read %u, evicted %u", stats->frames_locked,
                       stats->frames, stats->page_ins, stats->evictions),
       stats->frames_locked == stats->frames && stats->frames > 0);
   if (stats->frames < file_.pages() / 4) {
     const os::ByteLimit limit = os::MemlockLimit();
-    absl::PrintF("     The lock limit of %s bounds the pool: %u pages were wanted.\n",
+    account_.Say("     The lock limit of %s bounds the pool: %u pages were wanted.\n",
                  limit.soft ? SizeText(*limit.soft) : "none", file_.pages() / 4);
   }
   return absl::OkStatus();
@@ -137,13 +175,14 @@ absl::Status Demo::ChangePages() {
   }
   if (absl::Status status = (*pool)->Sync(); !status.ok()) return status;
   pool->reset();
-  absl::PrintF("\n  2  Change %u pages, sync, close the pool, open it again\n", changed);
+  account_.Say("\n  2  Change %u pages, sync, close the pool, open it again\n", changed);
   pool = OpenPool();
   if (!pool.ok()) return pool.status();
   const absl::StatusOr<uint64_t> right = CountRightPages(**pool);
   if (!right.ok()) return right.status();
-  claims_.Check(absl::StrFormat("pages as they should be: %u of %u", *right, file_.pages()),
-                *right == file_.pages() && different == changed);
+  account_.Check("changes_kept",
+                 absl::StrFormat("pages as they should be: %u of %u", *right, file_.pages()),
+                 *right == file_.pages() && different == changed);
   return absl::OkStatus();
 }
 
@@ -173,20 +212,16 @@ absl::Status Demo::CompareLocks() {
   (void)memory.Unmap(*page);
   if (!plain.ok()) return plain.status();
   if (!nested.ok()) return nested.status();
-  absl::PrintF("\n  3  Two parts of a program lock the same page, and one of them unlocks it\n");
-  claims_.Check(absl::StrFormat(
-                    "mlock, mlock, munlock   %4d bytes still locked: it is gone for both", *plain),
-                *plain == 0);
-  claims_.Check(
+  account_.Say("\n  3  Two parts of a program lock the same page, and one of them unlocks it\n");
+  account_.Check("mlock_does_not_nest",
+                 absl::StrFormat(
+                     "mlock, mlock, munlock   %4d bytes still locked: it is gone for both", *plain),
+                 *plain == 0);
+  account_.Check(
+      "mpin_nests",
       absl::StrFormat("mpin,  mpin,  munpin    %4d bytes still locked: one pin is left", *nested),
       *nested == static_cast<int64_t>(bytes));
   return absl::OkStatus();
-}
-
-void Demo::PrintTouches(const char* name, uint64_t pages, const char* answer, uint64_t present,
-                        const TouchResult& touches) {
-  absl::PrintF("     %-15s %8d %9s %8d %8d %10.0f %10.0f\n", name, pages, answer, present,
-               touches.faults, touches.median_ns, touches.p999_ns);
 }
 
 // A plain mapping of the file, which the kernel may take away: and does.
@@ -213,8 +248,8 @@ absl::StatusOr<bool> Demo::PageOutMapping() {
   }
   const TouchResult touches = TouchPages(addresses);
   (void)memory.Unmap(pages);
-  PrintTouches("plain mapping", file_.pages(), answer.ok() ? "done" : answer.Name().c_str(),
-               present->value(), touches);
+  account_.AddTouches("plain mapping", file_.pages(), answer.ok() ? "done" : answer.Name().c_str(),
+                      present->value(), touches);
   return answer.ok() && present->value() == 0;
 }
 
@@ -246,20 +281,22 @@ absl::StatusOr<bool> Demo::PageOutPool() {
   }
   const TouchResult touches = TouchPages(addresses);
   const bool all_refused = refused == pins.size();
-  PrintTouches("pool's frames", pins.size(), all_refused ? "EINVAL" : "done", present, touches);
+  account_.AddTouches("pool's frames", pins.size(), all_refused ? "EINVAL" : "done", present,
+                      touches);
   return all_refused && present == pins.size() && touches.faults == 0;
 }
 
 absl::Status Demo::PageOut() {
-  absl::PrintF("\n  4  Tell the kernel to page them out (MADV_PAGEOUT), then touch every page\n");
-  absl::PrintF("     %-15s %8s %9s %8s %8s %10s %10s\n", "", "pages", "answer", "present", "faults",
+  account_.Say("\n  4  Tell the kernel to page them out (MADV_PAGEOUT), then touch every page\n");
+  account_.Say("     %-15s %8s %9s %8s %8s %10s %10s\n", "", "pages", "answer", "present", "faults",
                "p50 ns", "p99.9 ns");
   const absl::StatusOr<bool> mapping_lost_all = PageOutMapping();
   if (!mapping_lost_all.ok()) return mapping_lost_all.status();
   const absl::StatusOr<bool> pool_kept_all = PageOutPool();
   if (!pool_kept_all.ok()) return pool_kept_all.status();
-  claims_.Check("the plain mapping lost every page", *mapping_lost_all);
-  claims_.Check("the pool kept every page, and touching them took no fault", *pool_kept_all);
+  account_.Check("mapping_lost", "the plain mapping lost every page", *mapping_lost_all);
+  account_.Check("pool_resident", "the pool kept every page, and touching them took no fault",
+                 *pool_kept_all);
   return absl::OkStatus();
 }
 
@@ -276,7 +313,7 @@ int Fail(const absl::Status& status) {
 
 }  // namespace
 
-int RunDemo(const std::string& path) {
+int RunDemo(const std::string& path, bool json) {
   const std::string chosen = path.empty() ? kDefaultPath : path;
   absl::StatusOr<DemoFile> file = CopyForDemo(chosen);
   if (!file.ok()) return Fail(file.status());
@@ -285,19 +322,25 @@ int RunDemo(const std::string& path) {
         absl::StrFormat("%s has %d bytes, and the demo needs a file of at least %d", chosen,
                         file->bytes, kPagesMin * kPageBytes)));
   }
-  absl::PrintF("mpool demo: on a copy of %s\n", Shortened(chosen));
-  absl::PrintF("            %s, %d pages of 4 KiB\n", SizeText(file->bytes), file->pages());
-  Demo demo(*std::move(file));
+  Account account(json);
+  account.Say("mpool demo: on a copy of %s\n", Shortened(chosen));
+  account.Say("            %s, %d pages of 4 KiB\n", SizeText(file->bytes), file->pages());
+  const uint64_t bytes = file->bytes;
+  Demo demo(*std::move(file), account);
   if (const absl::Status status = demo.Run(); !status.ok()) return Fail(status);
-  absl::PrintF("\n%s\n", demo.all_hold() ? "Every claim holds." : "NOT every claim holds.");
-  return demo.all_hold() ? 0 : kFailure;
+  account.Conclude(chosen, bytes);
+  return account.all_hold() ? 0 : kFailure;
 }
 
 Command AddDemo(CLI::App& app) {
+  struct Options : OutputOptions {
+    std::string path;
+  };
   CLI::App* demo = app.add_subcommand("demo", "Show on a copy of a file what the pool does");
-  auto path = std::make_shared<std::string>();
-  demo->add_option("FILE", *path, "The file; without it, one that every Debian has");
-  return {demo, [path] { return RunDemo(*path); }};
+  auto options = std::make_shared<Options>();
+  demo->add_option("FILE", options->path, "The file; without it, one that every Debian has");
+  AddJsonOption(*demo, *options);
+  return {demo, [options] { return RunDemo(options->path, options->json); }};
 }
 
 }  // namespace cli

@@ -11,8 +11,9 @@ namespace cli {
 
 // Works on a temporary copy of the file and prints what it does, and whether each claim holds, to
 // stdout; errors go to stderr. Returns the program's exit code: 0 if every claim holds, 1 if not.
-// `path` empty: a file of some megabytes that every Debian has.
-int RunDemo(const std::string& path);
+// `path` empty: a file of some megabytes that every Debian has. `json`: prints one object at the end
+// instead, {"schema": "mpool.demo/1", ...}.
+int RunDemo(const std::string& path, bool json = false);
 
 Command AddDemo(CLI::App& app);
 

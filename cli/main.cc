@@ -8,19 +8,33 @@
 #include <exception>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
 #include "cli/command.h"
 #include "cli/demo.h"
 #include "cli/exit_code.h"
+#include "cli/json_text.h"
 #include "cli/map.h"
+#include "cli/output.h"
 #include "cli/shared_pools.h"
 #include "cli/stat.h"
 #include "cli/top.h"
 
 namespace cli {
 namespace {
+
+int HelpAsJson(const CLI::App& app) {
+  Json commands = Json::array();
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    commands.push_back(
+        {{"name", command->get_name()}, {"description", command->get_description()}});
+  }
+  std::fputs(JsonText({{"schema", "mpool.help/1"}, {"commands", std::move(commands)}}).c_str(),
+             stdout);
+  return 0;
+}
 
 // Prints the help of the program, or of the command that is the topic.
 int Help(const CLI::App& app, const std::string& overview, const std::string& topic) {
@@ -55,7 +69,10 @@ int Run(int argc, char** argv) {
   std::string overview;  // once parsed, help() is that of the chosen command
   CLI::App* help = app.add_subcommand("help", "Print this help, or that of a command");
   help->add_option("COMMAND", topic, "The command");
-  commands.push_back({help, [&] { return Help(app, overview, topic); }});
+  OutputOptions help_output;
+  AddJsonOption(*help, help_output);
+  commands.push_back(
+      {help, [&] { return help_output.json ? HelpAsJson(app) : Help(app, overview, topic); }});
 
   overview = app.help();
   try {

@@ -4,6 +4,7 @@
 #include <sstream>
 #include <string>
 
+#include "cli/json_schema.h"
 #include "cli/run_mpool.h"
 #include "gtest/gtest.h"
 
@@ -34,6 +35,16 @@ TEST(MpoolDemo, ShowsThatEveryClaimHoldsOnTheDefaultFile) {
   EXPECT_NE(demo.out.find("Every claim holds."), std::string::npos) << demo.out;
   EXPECT_EQ(demo.out.find("FAILED"), std::string::npos) << demo.out;
   ExpectFits80Columns(demo.out);
+}
+
+TEST(MpoolDemo, TellsTheSameAsJson) {
+  const Outcome demo = RunMpool("demo --json");
+  EXPECT_EQ(demo.exit_code, 0) << demo.err;
+  const auto object = cli::ExpectValidJson(demo.out, "mpool.demo/1");
+  EXPECT_EQ(object["all_hold"], true);
+  EXPECT_EQ(object["claims"].size(), 7u);
+  ASSERT_EQ(object["touches"].size(), 2u);
+  EXPECT_EQ(object["touches"][1]["faults"], 0u);
 }
 
 TEST(MpoolDemo, WorksOnACopyAndLeavesTheFileAlone) {
@@ -102,6 +113,22 @@ TEST(Mpool, HelpListsTheCommands) {
     EXPECT_EQ(help.exit_code, 0);
     EXPECT_NE(help.out.find(argument), std::string::npos) << help.out;
     ExpectFits80Columns(help.out);
+  }
+}
+
+TEST(Mpool, EveryCommandHasHelpAndJson) {
+  const Outcome help = RunMpool("help --json");
+  EXPECT_EQ(help.exit_code, 0);
+  const auto object = cli::ExpectValidJson(help.out, "mpool.help/1");
+  EXPECT_GE(object["commands"].size(), 6u);
+  for (const auto& command : object["commands"]) {
+    const std::string name = command["name"];
+    for (const std::string& arguments : {name + " --help", name + " -h", "help " + name}) {
+      const Outcome outcome = RunMpool(arguments);
+      EXPECT_EQ(outcome.exit_code, 0) << arguments;
+      EXPECT_NE(outcome.out.find("--json"), std::string::npos) << outcome.out;
+      ExpectFits80Columns(outcome.out);
+    }
   }
 }
 

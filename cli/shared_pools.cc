@@ -197,7 +197,7 @@ int ListSharedPools(const OutputOptions& options) {
   return 0;
 }
 
-int RemoveSharedPool(const std::string& which, bool force) {
+int RemoveSharedPool(const std::string& which, bool force, bool json) {
   const os::Result<std::vector<SharedPool>> pools = SharedRegion::List();
   if (!pools.ok()) return FailToList("rm", pools.error());
   std::vector<SharedPool> meant = Meant(which, *pools);
@@ -207,7 +207,13 @@ int RemoveSharedPool(const std::string& which, bool force) {
   }
   if (meant.size() > 1) return FailToChoose(which, meant);
   const os::Errno error = SharedRegion::Remove(meant.front().name, force);
-  return error.ok() ? 0 : FailToRemove(meant.front(), which, error);
+  if (!error.ok()) return FailToRemove(meant.front(), which, error);
+  if (json) {
+    const std::string text =
+        JsonText({{"schema", "mpool.rm/1"}, {"removed", Printable(meant.front().name)}});
+    std::fwrite(text.data(), 1, text.size(), stdout);
+  }
+  return 0;
 }
 
 Command AddLs(CLI::App& app) {
@@ -220,7 +226,7 @@ Command AddLs(CLI::App& app) {
 }
 
 Command AddRm(CLI::App& app) {
-  struct Options {
+  struct Options : OutputOptions {
     std::string pool;
     bool force = false;
   };
@@ -228,7 +234,8 @@ Command AddRm(CLI::App& app) {
   auto options = std::make_shared<Options>();
   rm->add_flag("--force", options->force, "Also one that is open: nobody else can join it");
   rm->add_option("POOL", options->pool, "Its key or its name, as ls prints them")->required();
-  return {rm, [options] { return RemoveSharedPool(options->pool, options->force); }};
+  AddJsonOption(*rm, *options);
+  return {rm, [options] { return RemoveSharedPool(options->pool, options->force, options->json); }};
 }
 
 }  // namespace cli

@@ -24,9 +24,10 @@ Command AddRm(CLI::App& app);
 int ListSharedPools(const OutputOptions& options);
 
 // Removes the pool that `which` means (Meant); with `force` one that is open too. Waits while
-// another process is opening or closing it. Prints errors alone, to stderr. Returns the program's
+// another process is opening or closing it. Prints nothing but errors, to
+// stderr; with `json` what it has removed, too. Returns the program's
 // exit code.
-int RemoveSharedPool(const std::string& which, bool force);
+int RemoveSharedPool(const std::string& which, bool force, bool json = false);
 
 // What they are made of.
 

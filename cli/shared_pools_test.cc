@@ -369,6 +369,14 @@ TEST_F(SharedPools, AreNotWaitedForWhereAProcessWasStoppedWhileItJoined) {
   ExpectRm("--force " + key_, 0, "");
 }
 
+TEST_F(SharedPools, RemovedOnesAreToldAsJson) {
+  OtherProcess(key_, file_.fd()).Kill();
+  const std::string name = ListedAs(key_)["name"];
+  const Outcome rm = RunMpool("rm --json " + key_);
+  EXPECT_EQ(rm.exit_code, 0) << rm.err;
+  EXPECT_EQ(ExpectValidJson(rm.out, "mpool.rm/1")["removed"], name);
+}
+
 TEST_F(SharedPools, CanBeRemovedByTheirNameToo) {
   OtherProcess(key_, file_.fd()).Kill();
   ExpectRm(ListedAs(key_)["name"], 0, "");

@@ -318,7 +318,7 @@ Command AddStat(CLI::App& app) {
   CLI::App* stat = app.add_subcommand("stat", "Show what pools do, and who has pages pinned");
   auto options = std::make_shared<StatOptions>();
   stat->add_option("POOL", options->which,
-                   "Key or name of a pool, or a process; without it, all pools");
+                   "Its key or name, or a process; else all pools");
   stat->add_option("-i,--interval", options->interval_seconds, "A line every so many seconds")
       ->type_name("SEC")
       ->check(CLI::Range(0.01, 1e6));
