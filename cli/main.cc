@@ -1,7 +1,7 @@
 // The `mpool` program.
 //
-// Exit codes: 0 fine, 1 a finding or a failure, 2 wrong usage, 3 no such pool or process, 4 no
-// permission, 5 a pool that is damaged or stale where a whole one is needed. `run` has those of the
+// Exit codes: 0 fine, 1 a finding or a failure, 2 wrong usage, 3 no such pool, process or file, 4
+// no permission, 5 a pool that is damaged or stale where a whole one is needed. `run` has those of the
 // program that it runs.
 
 #include <algorithm>
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "cli/check.h"
 #include "cli/command.h"
 #include "cli/demo.h"
 #include "cli/exit_code.h"
@@ -40,7 +41,7 @@ int Help(const CLI::App& app, const std::string& overview, const std::string& to
 }
 
 // In the order in which help lists them.
-constexpr Command (*kCommands[])(CLI::App&) = {AddDemo, AddRun, AddLs, AddRm};
+constexpr Command (*kCommands[])(CLI::App&) = {AddDemo, AddRun, AddCheck, AddLs, AddRm};
 
 int RunChosen(const Command& command, std::span<char*> arguments) {
   if (command.rest != nullptr) {
