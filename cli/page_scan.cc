@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <memory>
-#include <new>
 #include <span>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 

@@ -69,7 +69,7 @@ void ChildProcess::HoldSignals() {
   (void)sigprocmask(SIG_BLOCK, &held_, &mask_before_);
 }
 
-void ChildProcess::Execute(const Request& request, int report) const {
+void ChildProcess::Execute(const Request& request, char* const* arguments, int report) const {
   (void)sigaction(SIGCHLD, &child_action_before_, nullptr);
   if (request.memlock_bytes) {
     const rlim_t bytes =
@@ -77,17 +77,18 @@ void ChildProcess::Execute(const Request& request, int report) const {
     const rlimit limit = {bytes, bytes};
     if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0) Report(report, Step::kLimit);
   }
-  std::vector<char*> arguments;
-  for (const std::string& text : request.command)
-    arguments.push_back(const_cast<char*>(text.c_str()));
-  arguments.push_back(nullptr);
   (void)sigprocmask(SIG_SETMASK, &mask_before_, nullptr);
-  (void)execvp(arguments[0], arguments.data());
+  (void)execvp(arguments[0], arguments);
   Report(report, Step::kExecute);
 }
 
 Result<std::unique_ptr<ChildProcess>> ChildProcess::Start(const Request& request, Step& failed) {
   failed = Step::kFork;
+  std::vector<char*> arguments;
+  for (const std::string& text : request.command) {
+    arguments.push_back(const_cast<char*>(text.c_str()));
+  }
+  arguments.push_back(nullptr);
   std::array<int, 2> pipe_ends;
   if (pipe2(pipe_ends.data(), O_CLOEXEC) != 0) return Errno::Last();
   const OwnedDescriptor from_child(pipe_ends[0]);
@@ -96,7 +97,7 @@ Result<std::unique_ptr<ChildProcess>> ChildProcess::Start(const Request& request
   child->HoldSignals();
   child->pid_ = fork();
   if (child->pid_ < 0) return Errno::Last();
-  if (child->pid_ == 0) child->Execute(request, to_parent.get());
+  if (child->pid_ == 0) child->Execute(request, arguments.data(), to_parent.get());
   { const OwnedDescriptor closed = std::move(to_parent); }  // the child has the only other one
   if (const std::optional<StartFailure> failure = ReadReport(from_child.get())) {
     while (waitpid(child->pid_, nullptr, 0) < 0 && errno == EINTR) {

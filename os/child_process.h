@@ -4,7 +4,8 @@
 // process' standard streams, environment, process group and signal dispositions. While the object
 // exists, the signals that ask a program to end or to do something (SIGHUP, SIGINT, SIGQUIT,
 // SIGUSR1, SIGUSR2, SIGALRM, SIGTERM) do nothing to the calling thread: WaitFor hands them on to the
-// child. Not those that a terminal sends, for its whole process group gets them. Signals that stop and continue are left as they are.
+// child. Not those that a terminal sends, for its whole process group gets them. Signals that stop
+// and continue are left as they are.
 //
 // Page faults are the kernel's own count and exact. Locked memory has no such count: it can only be
 // looked at while the child lives (ReadMemory), so who wants its maximum samples.
@@ -76,8 +77,8 @@ class ChildProcess {
  private:
   ChildProcess() = default;
   void HoldSignals();
-  // Does not return.
-  void Execute(const Request& request, int report) const;
+  // In the child. Does not return. Allocates nothing.
+  void Execute(const Request& request, char* const* arguments, int report) const;
   void HandOn(const siginfo_t& signal) const;
 
   pid_t pid_ = -1;
