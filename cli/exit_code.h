@@ -7,7 +7,7 @@ namespace cli {
 
 inline constexpr int kFailure = 1;  // or a finding
 inline constexpr int kUsageError = 2;
-inline constexpr int kNotFound = 3;  // no such pool or process
+inline constexpr int kNotFound = 3;  // no such pool, process or file
 inline constexpr int kNoPermission = 4;
 inline constexpr int kDamaged = 5;  // or stale, where a whole one is needed
 

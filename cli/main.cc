@@ -1,23 +1,27 @@
 // The `mpool` program.
 //
-// Exit codes: 0 fine, 1 a finding or a failure, 2 wrong usage, 3 no such pool or process, 4 no
-// permission, 5 a pool that is damaged or stale where a whole one is needed. `run` has those of the
+// Exit codes: 0 fine, 1 a finding or a failure, 2 wrong usage, 3 no such pool, process or file, 4
+// no permission, 5 a pool that is damaged or stale where a whole one is needed. `run` has those of the
 // program that it runs.
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "cli/check.h"
 #include "cli/command.h"
 #include "cli/demo.h"
 #include "cli/exit_code.h"
 #include "cli/json_text.h"
 #include "cli/map.h"
 #include "cli/output.h"
+#include "cli/run.h"
 #include "cli/shared_pools.h"
 #include "cli/stat.h"
 #include "cli/top.h"
@@ -54,7 +58,17 @@ int Help(const CLI::App& app, const std::string& overview, const std::string& to
 }
 
 // In the order in which help lists them.
-constexpr Command (*kCommands[])(CLI::App&) = {AddDemo, AddStat, AddTop, AddMap, AddLs, AddRm};
+constexpr Command (*kCommands[])(CLI::App&) = {AddDemo, AddRun, AddCheck, AddStat,
+                                               AddTop,  AddMap, AddLs,    AddRm};
+
+int RunChosen(const Command& command, std::span<char*> arguments) {
+  if (command.rest != nullptr) {
+    const auto count = std::ranges::count(command.app->parse_order(), command.rest);
+    const auto rest = arguments.last(static_cast<size_t>(count));
+    command.rest_text->assign(rest.begin(), rest.end());
+  }
+  return command.run();
+}
 
 int Run(int argc, char** argv) {
   CLI::App app("Memory that stays resident: nested page locks, and a page pool over a file.",
@@ -74,6 +88,9 @@ int Run(int argc, char** argv) {
   commands.push_back(
       {help, [&] { return help_output.json ? HelpAsJson(app) : Help(app, overview, topic); }});
 
+  const auto chosen = [&commands] {
+    return std::ranges::find_if(commands, [](const Command& c) { return c.app->parsed(); });
+  };
   overview = app.help();
   try {
     app.parse(argc, argv);
@@ -81,11 +98,9 @@ int Run(int argc, char** argv) {
     return app.exit(request);  // help or version
   } catch (const CLI::ParseError& error) {
     (void)app.exit(error);
-    return kUsageError;
+    return chosen() == commands.end() ? kUsageError : chosen()->usage_error;
   }
-  for (const Command& command : commands) {
-    if (command.app->parsed()) return command.run();
-  }
+  if (chosen() != commands.end()) return RunChosen(*chosen(), {argv, static_cast<size_t>(argc)});
   std::fprintf(stderr, "mpool: a command is needed\n\n%s", overview.c_str());
   return kUsageError;
 }

@@ -98,7 +98,7 @@ TEST(Mpool, HelpListsTheCommands) {
   for (const char* arguments : {"help", "--help", "-h"}) {
     const Outcome help = RunMpool(arguments);
     EXPECT_EQ(help.exit_code, 0) << arguments;
-    for (const char* command : {"demo", "ls", "rm", "help"}) {
+    for (const char* command : {"demo", "run", "check", "ls", "rm", "help"}) {
       EXPECT_NE(help.out.find(std::string("\n  ") + command + " "), std::string::npos) << help.out;
     }
     EXPECT_EQ(help.err, "");
@@ -107,7 +107,8 @@ TEST(Mpool, HelpListsTheCommands) {
   const struct {
     const char* command;
     const char* argument;
-  } cases[] = {{"demo", "FILE"}, {"ls", "--json"}, {"rm", "POOL"}};
+  } cases[] = {
+      {"demo", "FILE"}, {"run", "COMMAND"}, {"check", "FILE"}, {"ls", "--json"}, {"rm", "POOL"}};
   for (const auto& [command, argument] : cases) {
     const Outcome help = RunMpool(std::string("help ") + command);
     EXPECT_EQ(help.exit_code, 0);
@@ -141,8 +142,8 @@ TEST(Mpool, PrintsItsVersion) {
 }
 
 TEST(Mpool, RefusesWrongUsageWithStatus2) {
-  for (const char* arguments : {"", "bogus", "demo a b", "demo --bogus", "help bogus", "ls a",
-                                "ls --bogus", "ls -o BOGUS", "rm", "rm a b"}) {
+  for (const char* arguments : {"", "bogus", "demo a b", "check", "demo --bogus", "help bogus",
+                                "ls a", "ls --bogus", "ls -o BOGUS", "rm", "rm a b"}) {
     const Outcome refused = RunMpool(arguments);
     EXPECT_EQ(refused.exit_code, 2) << arguments;
     EXPECT_EQ(refused.out, "") << arguments;

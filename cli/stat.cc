@@ -317,8 +317,7 @@ int RunStat(const StatOptions& options) {
 Command AddStat(CLI::App& app) {
   CLI::App* stat = app.add_subcommand("stat", "Show what pools do, and who has pages pinned");
   auto options = std::make_shared<StatOptions>();
-  stat->add_option("POOL", options->which,
-                   "Its key or name, or a process; else all pools");
+  stat->add_option("POOL", options->which, "Its key or name, or a process; else all pools");
   stat->add_option("-i,--interval", options->interval_seconds, "A line every so many seconds")
       ->type_name("SEC")
       ->check(CLI::Range(0.01, 1e6));

@@ -393,6 +393,8 @@ SharedRegion::Description SharedRegion::Describe(const os::SharedObject& object)
   one.key.assign(reinterpret_cast<const char*>(there->key), there->key_bytes);
   one.page_size = there->page_size;
   one.file.assign(there->file.path, strnlen(there->file.path, sizeof(there->file.path)));
+  one.file_device = there->file.device;
+  one.file_inode = there->file.inode;
   return one;
 }
 

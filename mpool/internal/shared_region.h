@@ -155,6 +155,7 @@ class SharedRegion {
     std::string name;
     std::string key;
     std::string file;
+    uint64_t file_device = 0, file_inode = 0;
     uint32_t page_size = 0;
     uint64_t bytes = 0;  // of memory
     uint32_t participants = 0;
