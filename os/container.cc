@@ -116,6 +116,7 @@ const char* NameOf(Container container) {
 Surroundings ReadSurroundings(const std::string& root, const std::string& cgroup_path,
                               bool in_kubernetes) {
   Surroundings surroundings;
+  surroundings.root_known = Exists(root + "/");
   const auto take = [&surroundings](Container container, const std::string& mark) {
     if (surroundings.container != Container::kNone || container == Container::kNone) return;
     surroundings.container = container;
@@ -123,8 +124,9 @@ Surroundings ReadSurroundings(const std::string& root, const std::string& cgroup
   };
   // Kubernetes first: its containers have the marks of the runtime too.
   if (in_kubernetes) take(Container::kKubernetes, "KUBERNETES_SERVICE_HOST");
-  const std::string secrets = "/var/run/secrets/kubernetes.io";
-  if (Exists(root + secrets)) take(Container::kKubernetes, secrets);
+  for (const char* secrets : {"/run/secrets/kubernetes.io", "/var/run/secrets/kubernetes.io"}) {
+    if (Exists(root + secrets)) take(Container::kKubernetes, secrets);
+  }
   ReadCgroups(cgroup_path, surroundings);
   if (Exists(root + "/run/.containerenv")) take(Container::kPodman, "/run/.containerenv");
   if (Exists(root + "/.dockerenv")) take(Container::kDocker, "/.dockerenv");

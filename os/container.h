@@ -16,6 +16,7 @@ struct Surroundings {
   std::string container_mark;  // where it was seen: a path, or a variable
   // The unit of systemd, as "postgresql.service" or "session-2.scope"; empty: none was seen.
   std::string unit;
+  bool root_known = true;     // false: the files that would tell may not be looked at
   bool user_manager = false;  // the unit belongs to the manager of a user, user@UID.service
 };
 

@@ -35,6 +35,7 @@ TEST(ReadSurroundings, AContainerIsKnownByItsFiles) {
       {"/.dockerenv", "", Container::kDocker},
       {"/run/.containerenv", "", Container::kPodman},
       {"/var/run/secrets/kubernetes.io/token", "", Container::kKubernetes},
+      {"/run/secrets/kubernetes.io/token", "", Container::kKubernetes},
       {"/run/systemd/container", "systemd-nspawn\n", Container::kNspawn},
       {"/run/systemd/container", "wsl\n", Container::kOther},
       {"/proc/1/environ", std::string("A=1\0container=lxc\0B=2", 21), Container::kLxc},
@@ -101,8 +102,15 @@ TEST(ReadSurroundings, TheUnitIsTheLastOne) {
   }
 }
 
+TEST(ReadSurroundings, TellsThatItCouldNotLook) {
+  const FakeTree tree;
+  EXPECT_TRUE(Read(tree).root_known);
+  EXPECT_FALSE(ReadSurroundings(tree.root() + "/none", "/none", false).root_known);
+}
+
 TEST(ReadSurroundings, WorksOnTheRealOne) {
   const Surroundings own = ReadOwnSurroundings();
+  EXPECT_TRUE(own.root_known);
   EXPECT_EQ(own.container == Container::kNone, own.container_mark.empty());
   EXPECT_STRNE(NameOf(own.container), "");
 }

@@ -48,8 +48,8 @@ void ReadLimits(const std::string& directory, ProcessLimits& limits) {
 }
 
 void ReadStatus(const std::string& directory, ProcessLimits& limits) {
-  limits.has_memory = false;
   LineReader lines((directory + "/status").c_str());
+  limits.has_memory = !lines.ok();  // without it nothing is known
   while (const std::optional<std::string_view> line = lines.Next()) {
     if (const auto name = ValueOf(*line, "Name")) limits.name = *name;
     if (auto uids = ValueOf(*line, "Uid")) {

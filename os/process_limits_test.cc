@@ -73,6 +73,12 @@ TEST(ReadProcessLimits, WhatCannotBeReadIsUnknown) {
   EXPECT_EQ(limits->mappings, std::nullopt);
 }
 
+TEST(ReadProcessLimits, WithoutAStatusItCannotTellWhetherThereIsMemory) {
+  FakeTree tree;
+  tree.Write("/proc/77/maps", "");
+  EXPECT_TRUE(ReadProcessLimits(77, tree.proc())->has_memory);
+}
+
 TEST(ReadProcessLimits, KnowsThatThereIsNone) {
   EXPECT_EQ(ReadProcessLimits(78, FakeTree().proc()).error(), Errno(ENOENT));
   EXPECT_EQ(ReadProcessLimits(2'000'000'000).error(), Errno(ENOENT));
