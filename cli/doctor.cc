@@ -100,6 +100,15 @@ int ExitCodeOf(const Report& report) {
   return kFailure;
 }
 
+// Of the proof, where the report is the verdict alone.
+void PrintFailureOf(const Report& report) {
+  if (!report.no_proof.empty()) {
+    (void)Fail(kFailure, absl::StrCat("no proof: ", report.no_proof));
+  } else if (report.proof && report.proof->outcome == Proof::Outcome::kRefuted) {
+    (void)Fail(kFailure, report.proof->conclusion);
+  }
+}
+
 int Examine(DoctorFacts facts, const DoctorOptions& options) {
   if (options.fix) return PrintFix(facts, *options.fix, options.output.verbosity < 0);
   // Beyond what there is room for the kernel would kill somebody.
@@ -116,6 +125,7 @@ int Examine(DoctorFacts facts, const DoctorOptions& options) {
   }
   Print(options.output.json ? JsonOf(report)
                             : TextOf(report, options.output, UsesColor(options.output)));
+  if (options.output.verbosity < 0 && !options.output.json) PrintFailureOf(report);
   return ExitCodeOf(report);
 }
 

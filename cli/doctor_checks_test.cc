@@ -60,6 +60,19 @@ TEST(Verdict, IsWhatTheTrialSays) {
   EXPECT_EQ(VerdictOf(facts, false).text, "No: something else.");
 }
 
+TEST(Verdict, SaysThatAPartOfMuchMemoryWasTried) {
+  DoctorFacts facts = InventedFacts();
+  facts.size = kTrialBytesMax;
+  facts.limits.headroom_bytes = 4 * kTrialBytesMax;
+  facts.trial = absl::OkStatus();
+  EXPECT_EQ(VerdictOf(facts, false).text, "Yes: this process can lock 1 GiB.");
+  facts.size *= 2;
+  EXPECT_EQ(VerdictOf(facts, false).text,
+            "Yes: this process can lock 2 GiB: 1 GiB was locked, and the limit allows the rest.");
+  facts.limits.rss_soft_bytes = kTrialBytesMax;  // which the kernel was not asked about
+  EXPECT_EQ(VerdictOf(facts, false).answer, Answer::kNo);
+}
+
 TEST(Verdict, NamesTheLimitAndWhatIsAskedFor) {
   DoctorFacts facts = InventedFacts();
   facts.limits.memlock_soft_bytes = 8 * kMiB;

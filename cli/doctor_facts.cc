@@ -1,5 +1,6 @@
 #include "cli/doctor_facts.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -119,6 +120,15 @@ os::Result<DoctorFacts> ReadFactsOf(int pid, uint64_t size, const std::string& r
   return facts;
 }
 
-absl::Status TryToLock(uint64_t size) { return pinlock::LockedRegion::Allocate(size).status(); }
+absl::Status TryToLock(uint64_t size) {
+  if (size > kTrialBytesMax) {
+    const os::Memory& memory = os::RealMemory();
+    const os::PageCount pages((size - 1) / memory.page_size() + 1);
+    if (const os::Errno error = memory.CheckLockLimit(pages); !error.ok()) {
+      return absl::ErrnoToStatus(error.code(), "the kernel does not allow to lock so much");
+    }
+  }
+  return pinlock::LockedRegion::Allocate(std::min(size, kTrialBytesMax)).status();
+}
 
 }  // namespace cli

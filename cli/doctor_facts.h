@@ -51,7 +51,7 @@ struct DoctorFacts {
   std::optional<bool> io_uring;                     // tried; nullopt: it was not
   std::optional<bool> membarrier;
 
-  // What became of locking `size` bytes. nullopt: it was not tried.
+  // What became of locking `size` bytes (TryToLock). nullopt: it was not tried.
   std::optional<absl::Status> trial;
 
   bool is_own() const { return !process; }
@@ -64,8 +64,12 @@ DoctorFacts ReadOwnFacts(uint64_t size);
 // ENOENT: there is none. EACCES: its limits may not be read.
 os::Result<DoctorFacts> ReadFactsOf(int pid, uint64_t size, const std::string& root = "");
 
-// Locks `size` bytes of fresh memory as mpin(3) does, in steps of 2 MiB, and unlocks them again.
-// Whoever calls it has seen that there is room. Takes some 0.3 ms for each MiB.
+// More is not locked in a trial: it would push the caches of all others out of memory.
+inline constexpr uint64_t kTrialBytesMax = uint64_t{1} << 30;
+
+// Locks fresh memory as mpin(3) does, in steps of 2 MiB, and unlocks it again: `size` bytes, or
+// kTrialBytesMax of them and the kernel is asked whether its limit allows the whole. Whoever calls it
+// has seen that there is room. Takes some 0.3 ms for each MiB.
 absl::Status TryToLock(uint64_t size);
 
 }  // namespace cli

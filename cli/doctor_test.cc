@@ -146,6 +146,14 @@ TEST(MpoolDoctor, TheRealCapabilityIsFoundByTrying) {
   EXPECT_TRUE(Has(doctor.out, "does not bind")) << doctor.out;
 }
 
+// Whether or not there is room for it.
+TEST(MpoolDoctor, AsksTheKernelAboutMoreThanItLocks) {
+  const Outcome doctor = RunMpool("doctor 1025M --json", Limited("64"));
+  EXPECT_EQ(doctor.exit_code, 1) << doctor.out;
+  const Json report = ExpectValidJson(doctor.out, "mpool.doctor/1");
+  EXPECT_EQ(report["causes"].back(), "lock-limit");
+}
+
 TEST(MpoolDoctor, DoesNotTryWhatTheMachineHasNoRoomFor) {
   const Outcome doctor = RunMpool("doctor 1P", Limited("64"));
   EXPECT_EQ(doctor.exit_code, 1);
@@ -175,6 +183,15 @@ TEST(MpoolDoctor, QuietIsTheVerdictAlone) {
   EXPECT_EQ(CountLines(no.out), 1u) << no.out;
   const Outcome yes = RunMpool("doctor 4K -q -b", Limited("64"));
   EXPECT_EQ(yes.out, "Yes: this process can lock 4096.\n");
+}
+
+TEST(MpoolDoctor, QuietTellsOfAFailureAllTheSame) {
+  const Outcome doctor = RunMpool("doctor 4K -q --prove", Limited("0"));
+  EXPECT_EQ(doctor.exit_code, 1);
+  EXPECT_EQ(CountLines(doctor.out), 1u) << doctor.out;
+  EXPECT_EQ(doctor.err,
+            "mpool doctor: no proof: not one page can be locked here, so there is nothing to "
+            "prove\n");
 }
 
 TEST(MpoolDoctor, VerboseSaysWhy) {

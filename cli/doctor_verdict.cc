@@ -146,8 +146,12 @@ Verdict VerdictOf(const DoctorFacts& facts, bool in_bytes) {
   const bool tried = facts.trial.has_value();
   const std::string size = SizeForVerdict(facts, in_bytes);
   const char* const by_numbers = facts.is_own() ? "" : ", by its numbers";
-  if (tried && facts.trial->ok()) {
-    return {Verdict::Answer::kYes, true, absl::StrCat("Yes: this process can lock ", size, ".")};
+  const bool all_was_tried = facts.size <= kTrialBytesMax;
+  if (tried && facts.trial->ok() && (all_was_tried || obstacles.empty())) {
+    const std::string part = absl::StrCat(": ", ExactText(kTrialBytesMax, in_bytes),
+                                          " was locked, and the limit allows the rest");
+    return {Verdict::Answer::kYes, true,
+            absl::StrCat("Yes: this process can lock ", size, all_was_tried ? "" : part, ".")};
   }
   if (!facts.is_own() && !facts.process->has_memory) {
     return {Verdict::Answer::kNo, false,
