@@ -83,17 +83,19 @@ bool Stayed(const PageOutResult& result) {
 }
 
 void AppendRow(std::string& text, const char* name, const PageOutResult& result) {
-  absl::StrAppendFormat(&text, "  %-24s %8d %8s %8d %8d\n", name, result.pages,
+  absl::StrAppendFormat(&text, "  %-22s %6d %9d %7d %9s %8d %7d\n", name, result.pages,
+                        result.present_before, result.faults_before,
                         result.answer.ok() ? "done" : result.answer.Name(), result.present,
                         result.touches.faults);
 }
 
 Json ObjectOf(const PageOutResult& result) {
   return {{"pages", result.pages},
+          {"present_before", result.present_before},
+          {"faults_before", result.faults_before},
           {"answer", result.answer.ok() ? Json() : Json(result.answer.Name())},
-          {"present_before", result.pages},
           {"present_after", result.present},
-          {"faults", result.touches.faults}};
+          {"faults_after", result.touches.faults}};
 }
 
 }  // namespace
@@ -147,12 +149,14 @@ void Conclude(Proof& proof) {
 
 std::string TextOf(const Proof& proof, bool in_bytes) {
   const std::string size = ExactText(proof.bytes, in_bytes);
-  std::string text =
-      absl::StrFormat("  %-24s %8s %8s %8s %8s\n", "", "pages", "answer", "present", "faults");
+  std::string text = absl::StrFormat("  %-22s %6s %9s %7s %9s %8s %7s\n", "", "pages", "present",
+                                     "faults", "answer", "present", "faults");
   AppendRow(text, proof.unlocked_is_file ? "not locked, of a file" : "not locked, anonymous",
             proof.unlocked);
   AppendRow(text, "locked", proof.locked);
-  return absl::StrCat("  ", size, " each; MADV_PAGEOUT, then every page is touched.\n", text);
+  return absl::StrCat("  ", size,
+                      " each. All pages are touched, before MADV_PAGEOUT and after its answer.\n",
+                      text);
 }
 
 Json ObjectOf(const Proof& proof) {

@@ -27,6 +27,7 @@ Proof InventedProof() {
   Proof proof;
   proof.bytes = 8192;
   proof.unlocked.pages = proof.locked.pages = 2;
+  proof.unlocked.present_before = proof.locked.present_before = 2;
   proof.locked.present = 2;
   proof.locked.answer = os::Errno(EINVAL);
   return proof;

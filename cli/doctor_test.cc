@@ -258,11 +258,12 @@ TEST(MpoolDoctor, ProvesThatLockedPagesStay) {
   EXPECT_EQ(proof["locked"]["answer"], "EINVAL");
   EXPECT_EQ(proof["locked"]["pages"], 65536 / sysconf(_SC_PAGESIZE));
   EXPECT_EQ(proof["locked"]["present_after"], proof["locked"]["pages"]);
-  EXPECT_EQ(proof["locked"]["faults"], 0);
+  EXPECT_EQ(proof["locked"]["faults_after"], 0);
+  EXPECT_EQ(proof["locked"]["present_before"], proof["locked"]["pages"]);
   // Where there is neither swap nor a disk, it says that it proves nothing.
   if (proof["unlocked"]["present_after"] == 0) {
     EXPECT_EQ(proof["proved"], true);
-    EXPECT_GT(proof["unlocked"]["faults"], 0);
+    EXPECT_GT(proof["unlocked"]["faults_after"], 0);
   } else {
     EXPECT_TRUE(proof["proved"].is_null());
   }
@@ -289,27 +290,39 @@ TEST(MpoolDoctor, SeesWhatIsForbidden) {
 
 // --- Another process
 
-// Starts a program without privilege under that limit, runs `mpool ARGUMENTS --pid IT`, ends it.
-Outcome RunOnAnother(const std::string& arguments, const std::string& kib) {
+// Starts a program without privilege under the limits that a shell sets so, runs `mpool ARGUMENTS`,
+// in which it is $pid, and ends it.
+Outcome RunOnAnother(const std::string& arguments, const std::string& limits) {
   const std::string start =
-      "(ulimit -l " + kib + "; exec $drop sleep 60) & pid=$!;" +
+      "(" + limits + " exec $drop sleep 60) & pid=$!;" +
       "until [ \"$(cat /proc/$pid/comm)\" = sleep ]; do sleep 0.01; done; privilege=;";
-  return RunMpool(arguments + " --pid $pid; code=$?; kill $pid; exit $code",
-                  kWithoutPrivilege + start);
+  return RunMpool(arguments + "; code=$?; kill $pid; exit $code", kWithoutPrivilege + start);
 }
 
 TEST(MpoolDoctor, TellsOfAnotherProcessByItsNumbers) {
-  const Outcome no = RunOnAnother("doctor 1M", "64");
+  const Outcome no = RunOnAnother("doctor 1M --pid $pid", "ulimit -l 64;");
   EXPECT_EQ(no.exit_code, 1) << no.out << no.err;
   EXPECT_EQ(no.out.rfind("No, by its numbers: RLIMIT_MEMLOCK lets process", 0), 0u) << no.out;
   EXPECT_TRUE(Has(Unbroken(no.out), "(sleep) lock 64 KiB, not 1 MiB")) << no.out;
   EXPECT_TRUE(Has(no.out, "soft 64 KiB (ulimit -l: 64), hard 64 KiB (64)")) << no.out;
-  const Outcome yes = RunOnAnother("doctor 64K --json", "64");
+  const Outcome yes = RunOnAnother("doctor 64K --pid $pid --json", "ulimit -l 64;");
   EXPECT_EQ(yes.exit_code, 0) << yes.out << yes.err;
   const Json report = ExpectValidJson(yes.out, "mpool.doctor/1");
   EXPECT_EQ(report["name"], "sleep");
   EXPECT_EQ(report["tried"], false);
   EXPECT_GT(report["pid"], 1);
+}
+
+TEST(MpoolDoctor, WhoFollowsTheFixHelpsARunningProcess) {
+  const std::string limits = "ulimit -Sl 64; ulimit -Hl 8192;";
+  EXPECT_EQ(RunOnAnother("doctor 1M -q --pid $pid", limits).exit_code, 1);
+  const std::string fix = "'" + Temporary("fix") + "'";
+  const Outcome after = RunOnAnother("doctor 1M -q --fix=ulimit --pid $pid >" + fix + " && sh " +
+                                         fix + " && " MPOOL_PROGRAM " doctor 1M -q --pid $pid",
+                                     limits);
+  EXPECT_EQ(after.exit_code, 0) << after.out << after.err;
+  EXPECT_TRUE(Has(after.out, "Yes, by its numbers: process")) << after.out;
+  EXPECT_TRUE(Has(Contents(Temporary("fix")), "--memlock=1048576:\n"));
 }
 
 TEST(MpoolDoctor, KnowsThatThereIsNoSuchProcess) {

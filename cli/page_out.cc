@@ -17,7 +17,11 @@ os::Result<PageOutResult> PageOutAndTouch(std::span<const std::byte> bytes) {
   for (size_t at = 0; at < bytes.size(); at += page_size) addresses.push_back(bytes.data() + at);
   (void)TouchPages(addresses);
   PageOutResult result;
-  result.pages = result.present = addresses.size();
+  result.pages = addresses.size();
+  result.faults_before = TouchPages(addresses).faults;
+  const os::Result<os::PageCount> before = memory.CountPresent(*pages);
+  if (!before.ok()) return before.error();
+  result.present = result.present_before = before->value();
   for (int i = 0; i < kAttempts && result.present > 0; ++i) {
     result.answer = memory.PageOut(*pages);
     const os::Result<os::PageCount> present = memory.CountPresent(*pages);

@@ -17,13 +17,15 @@
 namespace cli {
 
 struct PageOutResult {
-  os::Errno answer;          // to MADV_PAGEOUT, the last time
-  uint64_t pages = 0;        // in all
-  uint64_t present = 0;      // after it, in this process' page tables
-  TouchResult touches = {};  // of all of them, after that
+  uint64_t pages = 0;           // in all
+  uint64_t present_before = 0;  // in this process' page tables, when they had been touched
+  uint64_t faults_before = 0;   // of touching all of them again
+  os::Errno answer;             // to MADV_PAGEOUT, the last time
+  uint64_t present = 0;         // after it
+  TouchResult touches = {};     // of all of them, after that
 };
 
-// `bytes` is whole pages, which are touched once before. Up to ten attempts: a page that another
+// `bytes` is whole pages, which are touched before. Up to ten attempts: a page that another
 // processor has just used may stay the first time. Errors: those of reading /proc/self/pagemap.
 os::Result<PageOutResult> PageOutAndTouch(std::span<const std::byte> bytes);
 
