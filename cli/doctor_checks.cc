@@ -82,8 +82,7 @@ Check Privilege(const DoctorFacts& facts) {
                   {"privileged", facts.limits.privileged}};
   check.reason =
       "CAP_IPC_LOCK lifts the limit only where it is held in the initial user namespace. CapEff "
-      "does "
-      "not tell, so a lock beyond the limit is asked for.";
+      "does not tell, so a lock beyond the limit is asked for.";
   const char* const how = facts.is_own() ? "tried" : "by its numbers, as it cannot be tried";
   if (facts.limits.privileged) {
     check.summary = absl::StrCat("CAP_IPC_LOCK: yes (", how, "); no lock limit binds");

@@ -68,8 +68,8 @@ os::Result<DoctorFacts> ReadFactsOf(int pid, uint64_t size, const std::string& r
 inline constexpr uint64_t kTrialBytesMax = uint64_t{1} << 30;
 
 // Locks fresh memory as mpin(3) does, in steps of 2 MiB, and unlocks it again: `size` bytes, or
-// kTrialBytesMax of them and the kernel is asked whether its limit allows the whole. Whoever calls it
-// has seen that there is room. Takes some 0.3 ms for each MiB.
+// kTrialBytesMax of them and the kernel is asked whether its limit allows the whole. Whoever calls
+// it has seen that there is room. Takes some 0.3 ms for each MiB.
 absl::Status TryToLock(uint64_t size);
 
 }  // namespace cli

@@ -27,8 +27,7 @@ Check Swap(const DoctorFacts& facts, bool in_bytes) {
                   {"swappiness", NumberOrNull(machine.swappiness)}};
   check.reason =
       "Pages of files (programs, libraries, mapped files) are dropped and read again where memory "
-      "is "
-      "short, with or without swap.";
+      "is short, with or without swap.";
   if (!machine.swap_bytes) {
     check.status = Status::kUnknown;
     check.summary = "not known";

@@ -137,8 +137,7 @@ void Conclude(Proof& proof) {
   } else if (!lost_all) {
     proof.conclusion =
         "It proves nothing: the pages that are not locked stayed as well. There is no swap for "
-        "them, "
-        "and the temporary file is in memory; set TMPDIR to a directory on a disk.";
+        "them, and the temporary file is in memory; set TMPDIR to a directory on a disk.";
     proof.outcome = Proof::Outcome::kNothing;
   } else {
     proof.outcome = Proof::Outcome::kProved;

@@ -31,8 +31,8 @@ struct Report {
 
 Report ReportOf(const DoctorFacts& facts, bool in_bytes);
 
-// The verdict, the checks, the fixes, the proof; the verdict alone if `options` are quiet. Lines fit
-// 80 columns, but for what is to be pasted and for long names.
+// The verdict, the checks, the fixes, the proof; the verdict alone if `options` are quiet. Lines
+// fit 80 columns, but for what is to be pasted and for long names.
 std::string TextOf(const Report& report, const OutputOptions& options, bool color);
 // {"schema": "mpool.doctor/1", ...}, in ASCII.
 std::string JsonOf(const Report& report);

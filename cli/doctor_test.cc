@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,6 +12,7 @@
 #include "cli/json_schema.h"
 #include "cli/run_mpool.h"
 #include "nlohmann/json.hpp"
+#include "os/memory.h"
 #include "os/privilege.h"
 #include "tests/support/child.h"
 #include "tests/support/forbid_syscalls.h"
@@ -256,7 +256,7 @@ TEST(MpoolDoctor, ProvesThatLockedPagesStay) {
   const Json proof = ExpectValidJson(doctor.out, "mpool.doctor/1")["proof"];
   ASSERT_TRUE(proof.is_object()) << doctor.out;
   EXPECT_EQ(proof["locked"]["answer"], "EINVAL");
-  EXPECT_EQ(proof["locked"]["pages"], 65536 / sysconf(_SC_PAGESIZE));
+  EXPECT_EQ(proof["locked"]["pages"], 65536 / os::RealMemory().page_size());
   EXPECT_EQ(proof["locked"]["present_after"], proof["locked"]["pages"]);
   EXPECT_EQ(proof["locked"]["faults_after"], 0);
   EXPECT_EQ(proof["locked"]["present_before"], proof["locked"]["pages"]);

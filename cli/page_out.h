@@ -1,7 +1,7 @@
 // PageOutAndTouch: tells the kernel to evict pages, and sees what has become of them.
 //
-// MADV_PAGEOUT is an adversary that needs no privilege: what is locked it refuses with EINVAL, pages
-// of files go, and anonymous ones where there is swap.
+// MADV_PAGEOUT is an adversary that needs no privilege: what is locked it refuses with EINVAL,
+// pages of files go, and anonymous ones where there is swap.
 
 #ifndef CLI_PAGE_OUT_H_
 #define CLI_PAGE_OUT_H_

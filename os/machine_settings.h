@@ -1,7 +1,7 @@
 // MachineSettings: what the machine is set to do with memory, as far as it concerns locked pages.
 //
-// Read-only: files of proc(5) and of /sys/kernel/mm. A setting that cannot be read is nullopt, or an
-// empty text: the kernel has no such feature, or a container hides it.
+// Read-only: files of proc(5) and of /sys/kernel/mm. A setting that cannot be read is nullopt, or
+// an empty text: the kernel has no such feature, or a container hides it.
 
 #ifndef OS_MACHINE_SETTINGS_H_
 #define OS_MACHINE_SETTINGS_H_
