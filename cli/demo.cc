@@ -15,6 +15,7 @@
 #include "cli/exit_code.h"
 #include "cli/json_text.h"
 #include "cli/output.h"
+#include "cli/page_out.h"
 #include "cli/size_text.h"
 #include "cli/touch.h"
 #include "mpool/mpool.h"
@@ -226,31 +227,21 @@ absl::Status Demo::CompareLocks() {
 
 // A plain mapping of the file, which the kernel may take away: and does.
 absl::StatusOr<bool> Demo::PageOutMapping() {
-  constexpr int kAttempts = 10;
-  os::Memory& memory = os::RealMemory();
   const size_t bytes = size_t{file_.pages()} * kPageBytes;
   const os::Result<std::span<const std::byte>> mapping = os::MapFile(file_.descriptor.get(), bytes);
   if (!mapping.ok()) return absl::ErrnoToStatus(mapping.error().code(), "cannot map the file");
-  const os::PageRange pages = *os::PageRange::Covering(reinterpret_cast<uintptr_t>(mapping->data()),
-                                                       bytes, memory.page_size());
-  std::vector<const std::byte*> addresses;
-  for (size_t at = 0; at < bytes; at += kPageBytes) addresses.push_back(mapping->data() + at);
-  (void)TouchPages(addresses);
-  os::Result<os::PageCount> present = pages.count();
-  os::Errno answer;
-  // A page that another processor has just used may stay the first time.
-  for (int i = 0; i < kAttempts && present.ok() && present->value() > 0; ++i) {
-    answer = memory.PageOut(pages);
-    present = memory.CountPresent(pages);
+  const os::Result<PageOutResult> result = PageOutAndTouch(*mapping);
+  os::Memory& memory = os::RealMemory();
+  (void)memory.Unmap(*os::PageRange::Covering(reinterpret_cast<uintptr_t>(mapping->data()), bytes,
+                                              memory.page_size()));
+  if (!result.ok()) {
+    return absl::ErrnoToStatus(result.error().code(), "cannot read /proc/self/pagemap");
   }
-  if (!present.ok()) {
-    return absl::ErrnoToStatus(present.error().code(), "cannot read /proc/self/pagemap");
-  }
-  const TouchResult touches = TouchPages(addresses);
-  (void)memory.Unmap(pages);
-  account_.AddTouches("plain mapping", file_.pages(), answer.ok() ? "done" : answer.Name().c_str(),
-                      present->value(), touches);
-  return answer.ok() && present->value() == 0;
+  const bool done = result->answer.ok();
+  account_.AddTouches("plain mapping", file_.pages(),
+                      done ? "done" : result->answer.Name().c_str(), result->present,
+                      result->touches);
+  return done && result->present == 0;
 }
 
 absl::StatusOr<bool> Demo::PageOutPool() {

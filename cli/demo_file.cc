@@ -17,8 +17,28 @@ absl::Status Error(os::Errno error, const std::string& what) {
   return absl::ErrnoToStatus(error.code(), what);
 }
 
+}  // namespace
+
+// FNV-1a over words of 8 bytes; the rest, of fewer than 8 bytes, is taken as one more.
+uint64_t ChecksumOf(std::span<const std::byte> bytes) {
+  uint64_t checksum = 0xcbf29ce484222325;
+  while (!bytes.empty()) {
+    uint64_t word = 0;
+    const size_t taken = std::min(bytes.size(), sizeof(word));
+    std::memcpy(&word, bytes.data(), taken);
+    checksum = (checksum ^ word) * 0x100000001b3;
+    checksum ^= checksum >> 29;  // lets high bytes count for low ones
+    bytes = bytes.subspan(taken);
+  }
+  return checksum;
+}
+
+uint64_t ChecksumOf(const std::vector<uint64_t>& checksums) {
+  return ChecksumOf(std::as_bytes(std::span(checksums)));
+}
+
 // Pages that can be evicted need a disk to be evicted to, so memory file systems are a last resort.
-absl::StatusOr<os::OwnedDescriptor> CreateCopy() {
+absl::StatusOr<os::OwnedDescriptor> CreateTemporaryFile() {
   std::vector<std::string> directories;
   if (const char* chosen = std::getenv("TMPDIR"); chosen != nullptr && *chosen != '\0') {
     directories.emplace_back(chosen);
@@ -40,26 +60,6 @@ absl::StatusOr<os::OwnedDescriptor> CreateCopy() {
                                          "; set TMPDIR to a directory that you may write to"));
 }
 
-}  // namespace
-
-// FNV-1a over words of 8 bytes; the rest, of fewer than 8 bytes, is taken as one more.
-uint64_t ChecksumOf(std::span<const std::byte> bytes) {
-  uint64_t checksum = 0xcbf29ce484222325;
-  while (!bytes.empty()) {
-    uint64_t word = 0;
-    const size_t taken = std::min(bytes.size(), sizeof(word));
-    std::memcpy(&word, bytes.data(), taken);
-    checksum = (checksum ^ word) * 0x100000001b3;
-    checksum ^= checksum >> 29;  // lets high bytes count for low ones
-    bytes = bytes.subspan(taken);
-  }
-  return checksum;
-}
-
-uint64_t ChecksumOf(const std::vector<uint64_t>& checksums) {
-  return ChecksumOf(std::as_bytes(std::span(checksums)));
-}
-
 absl::StatusOr<DemoFile> CopyForDemo(const std::string& path) {
   os::Result<os::OwnedDescriptor> original = os::OpenForReading(path);
   if (!original.ok()) return Error(original.error(), absl::StrCat("cannot open ", path));
@@ -68,7 +68,7 @@ absl::StatusOr<DemoFile> CopyForDemo(const std::string& path) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, " is not a regular file; name one that is"));
   }
-  absl::StatusOr<os::OwnedDescriptor> copy = CreateCopy();
+  absl::StatusOr<os::OwnedDescriptor> copy = CreateTemporaryFile();
   if (!copy.ok()) return copy.status();
   const std::unique_ptr<os::File> from = os::BorrowFile(original->get());
   const std::unique_ptr<os::File> to = os::BorrowFile(copy->get());

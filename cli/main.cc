@@ -17,6 +17,7 @@
 #include "cli/check.h"
 #include "cli/command.h"
 #include "cli/demo.h"
+#include "cli/doctor.h"
 #include "cli/exit_code.h"
 #include "cli/json_text.h"
 #include "cli/map.h"
@@ -58,8 +59,8 @@ int Help(const CLI::App& app, const std::string& overview, const std::string& to
 }
 
 // In the order in which help lists them.
-constexpr Command (*kCommands[])(CLI::App&) = {AddDemo, AddRun, AddCheck, AddStat,
-                                               AddTop,  AddMap, AddLs,    AddRm};
+constexpr Command (*kCommands[])(CLI::App&) = {AddDoctor, AddDemo, AddRun, AddCheck, AddStat,
+                                               AddTop,    AddMap,  AddLs,  AddRm};
 
 int RunChosen(const Command& command, std::span<char*> arguments) {
   if (command.rest != nullptr) {

@@ -98,7 +98,8 @@ TEST(Mpool, HelpListsTheCommands) {
   for (const char* arguments : {"help", "--help", "-h"}) {
     const Outcome help = RunMpool(arguments);
     EXPECT_EQ(help.exit_code, 0) << arguments;
-    for (const char* command : {"demo", "run", "check", "ls", "rm", "help"}) {
+    for (const char* command :
+         {"doctor", "demo", "run", "check", "stat", "top", "map", "ls", "rm", "help"}) {
       EXPECT_NE(help.out.find(std::string("\n  ") + command + " "), std::string::npos) << help.out;
     }
     EXPECT_EQ(help.err, "");
@@ -107,8 +108,8 @@ TEST(Mpool, HelpListsTheCommands) {
   const struct {
     const char* command;
     const char* argument;
-  } cases[] = {
-      {"demo", "FILE"}, {"run", "COMMAND"}, {"check", "FILE"}, {"ls", "--json"}, {"rm", "POOL"}};
+  } cases[] = {{"demo", "FILE"},    {"doctor", "--fix"}, {"run", "COMMAND"}, {"check", "FILE"},
+               {"stat", "POOL"},    {"map", "POOL"},     {"ls", "--json"},   {"rm", "POOL"}};
   for (const auto& [command, argument] : cases) {
     const Outcome help = RunMpool(std::string("help ") + command);
     EXPECT_EQ(help.exit_code, 0);

@@ -39,11 +39,14 @@ bool AppendUnescaped(std::string_view text, PathBuffer& path) {
   return true;
 }
 
-// Sets `path` to that of /proc/self/cgroup, relative to the root of its hierarchy, and returns the
+// Sets `path` to that of /proc/PROCESS/cgroup, relative to the root of its hierarchy, and returns the
 // hierarchy's version. Lines are ID:CONTROLLERS:PATH; a controller that version 1 has is not in 2.
-int ReadCgroupPath(const char* proc_root, PathBuffer& path) {
+int ReadCgroupPath(const char* proc_root, const char* process, PathBuffer& path) {
   PathBuffer name;
-  if (!name.Append(proc_root) || !name.Append("/self/cgroup")) return 0;
+  if (!name.Append(proc_root) || !name.Append("/") || !name.Append(process) ||
+      !name.Append("/cgroup")) {
+    return 0;
+  }
   LineReader lines(name.c_str());
   int version = 0;
   while (const std::optional<std::string_view> line = lines.Next()) {
@@ -133,9 +136,10 @@ bool PathBuffer::Append(std::string_view text) {
   return true;
 }
 
-void FindMemoryCgroup(const char* proc_root, const char* file_root, MemoryCgroup& cgroup) {
+void FindMemoryCgroup(const char* proc_root, const char* file_root, MemoryCgroup& cgroup,
+                      const char* process) {
   PathBuffer path, name, root;
-  const int version = ReadCgroupPath(proc_root, path);
+  const int version = ReadCgroupPath(proc_root, process, path);
   if (version == 0) return;
   if (FindAtUsualPlace(path.view(), version, file_root, cgroup)) return;
   if (!name.Append(proc_root) || !name.Append("/self/mountinfo")) return;

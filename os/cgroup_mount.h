@@ -1,6 +1,6 @@
-// FindMemoryCgroup: the directory of this process' memory cgroup.
+// FindMemoryCgroup: the directory of a process' memory cgroup.
 //
-// The path that /proc/self/cgroup shows is not one of the file system: the hierarchy may be mounted
+// The path that /proc/PID/cgroup shows is not one of the file system: the hierarchy may be mounted
 // anywhere, in part (a container gets a bind mount of its own sub-cgroup), and a cgroup namespace
 // shows paths relative to its own root. So the path is fitted to the mounts of
 // /proc/self/mountinfo. Behind ReadHeadroom and the tests that make cgroups.
@@ -38,11 +38,12 @@ struct MemoryCgroup {
   size_t mount_size = 0;  // bytes of `directory` that are the mount point: nothing above it counts
 };
 
-// Fills a new `cgroup` from proc_root/self/cgroup and, where the hierarchy is not at its usual
+// Fills a new `cgroup` from proc_root/PROCESS/cgroup and, where the hierarchy is not at its usual
 // place, from proc_root/self/mountinfo. A cgroup that no mount shows gets the directory of the
 // mount itself: the closest ancestor, or the cgroup itself, that this process is shown.
-// `file_root` is put before each mount point.
-void FindMemoryCgroup(const char* proc_root, const char* file_root, MemoryCgroup& cgroup);
+// `file_root` is put before each mount point; `process` is a number, or this one.
+void FindMemoryCgroup(const char* proc_root, const char* file_root, MemoryCgroup& cgroup,
+                      const char* process = "self");
 
 }  // namespace os
 

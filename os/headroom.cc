@@ -196,7 +196,7 @@ void OfferGroups2(const MemoryCgroup& cgroup, Tightest& tightest) {
 
 }  // namespace
 
-Headroom ReadHeadroom(const char* proc_root, const char* file_root) {
+Headroom ReadHeadroom(const char* proc_root, const char* file_root, const char* process) {
   Tightest tightest;
   PathBuffer proc;
   if (!proc.Append(proc_root)) return tightest.get();
@@ -206,7 +206,7 @@ Headroom ReadHeadroom(const char* proc_root, const char* file_root) {
                    Subtract(*system.total, *system.available), 0);
   }
   MemoryCgroup cgroup;
-  FindMemoryCgroup(proc_root, file_root, cgroup);
+  FindMemoryCgroup(proc_root, file_root, cgroup, process);
   if (cgroup.version == 1) OfferGroups1(cgroup, tightest);
   if (cgroup.version == 2) OfferGroups2(cgroup, tightest);
   return tightest.get();

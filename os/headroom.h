@@ -19,8 +19,9 @@
 namespace os {
 
 // `proc_root` stands for /proc; `file_root` is put before the mount points that its
-// self/mountinfo names. A test gives others.
-Headroom ReadHeadroom(const char* proc_root = "/proc", const char* file_root = "");
+// self/mountinfo names. A test gives others. `process` is the number of another one than this.
+Headroom ReadHeadroom(const char* proc_root = "/proc", const char* file_root = "",
+                      const char* process = "self");
 
 }  // namespace os
 

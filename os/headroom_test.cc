@@ -146,6 +146,15 @@ TEST_F(ReadHeadroomTest, TheTightestOfSystemAndGroupsCounts) {
   Expect(Read(), Bound::kCgroupV1, 40 * kMiB, "/sys/fs/cgroup/memory/a/b/c");
 }
 
+TEST_F(ReadHeadroomTest, AnotherProcessHasAGroupOfItsOwn) {
+  SetGroup1("/b", 64 * kMiB, {.used = 60 * kMiB});
+  tree_.Write("/proc/77/cgroup", "4:memory:/b\n");
+  SetGroup1("/a", 64 * kMiB, {.used = 20 * kMiB});
+  Expect(Read(), Bound::kCgroupV1, 44 * kMiB, "/sys/fs/cgroup/memory/a");
+  Expect(ReadHeadroom(tree_.proc().c_str(), tree_.root().c_str(), "77"), Bound::kCgroupV1, 4 * kMiB,
+         "/sys/fs/cgroup/memory/b");
+}
+
 TEST_F(ReadHeadroomTest, PageCacheCountsAsFree) {
   SetGroup1("/a", 64 * kMiB, {.used = 60 * kMiB, .file = 40 * kMiB});
   Expect(Read(), Bound::kCgroupV1, 44 * kMiB, "/sys/fs/cgroup/memory/a");

@@ -79,8 +79,10 @@ Result<bool> ClaimsLockCapability() {
   return (*set >> kCapIpcLock & 1) != 0;
 }
 
-Result<bool> InInitialUserNamespace() {
-  LineReader map("/proc/self/uid_map");
+Result<bool> InInitialUserNamespace() { return IsInitialUidMap("/proc/self/uid_map"); }
+
+Result<bool> IsInitialUidMap(const char* path) {
+  LineReader map(path);
   if (!map.ok()) return true;  // a kernel without user namespaces
   const std::optional<std::string_view> line = map.Next();
   if (!line) return false;   // a new namespace without a map
@@ -102,8 +104,10 @@ Result<uint64_t> MaxMappings() {
   return *value;
 }
 
-Result<uint64_t> CountMappings() {
-  LineReader maps("/proc/self/maps");
+Result<uint64_t> CountMappings() { return CountMappingsIn("/proc/self/maps"); }
+
+Result<uint64_t> CountMappingsIn(const char* path) {
+  LineReader maps(path);
   if (!maps.ok()) return Errno(ENOENT);
   uint64_t count = 0;
   while (const std::optional<std::string_view> line = maps.Next()) {

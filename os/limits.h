@@ -69,10 +69,14 @@ Result<bool> ClaimsLockCapability();
 
 // Whether uid_map is that of the initial user namespace: all of 0..2^32-2 onto itself.
 Result<bool> InInitialUserNamespace();
+// The same of a file /proc/PID/uid_map. True where there is no such file.
+Result<bool> IsInitialUidMap(const char* path);
 
 // The most mappings a process may have (vm.max_map_count), and how many this one has.
 Result<uint64_t> MaxMappings();
 Result<uint64_t> CountMappings();
+// In a file /proc/PID/maps. ENOENT: it cannot be opened; 0 where it may not be read.
+Result<uint64_t> CountMappingsIn(const char* path);
 
 // Bytes of physical memory of the machine: no process can lock more.
 uint64_t PhysicalMemoryBytes();

@@ -24,6 +24,13 @@ struct Probe {
   bool privileged;
 };
 
+// The same of the child that raises its limit.
+struct Raise {
+  rlimit limit;
+  bool answered;
+  bool allowed;
+};
+
 // A length of 1 byte at the last page wraps: EINVAL is the answer of a limit that does not bind.
 OS_RUNS_IN_SIDE_CHILD int Ask(void* argument) {
   auto* probe = static_cast<Probe*>(argument);
@@ -31,6 +38,13 @@ OS_RUNS_IN_SIDE_CHILD int Ask(void* argument) {
   const long result = syscall(SYS_mlock, probe->last_page, 1L);
   probe->privileged = result != 0 && errno == EINVAL;
   probe->answered = true;
+  return 0;
+}
+
+OS_RUNS_IN_SIDE_CHILD int TryToRaise(void* argument) {
+  auto* raise = static_cast<Raise*>(argument);
+  raise->allowed = syscall(SYS_prlimit64, 0, RLIMIT_MEMLOCK, &raise->limit, nullptr) == 0;
+  raise->answered = true;
   return 0;
 }
 
@@ -52,6 +66,15 @@ std::optional<bool> AskChildForLockPrivilege() {
   probe.limit.rlim_cur = 0;
   if (!RunInSideChild(Ask, &probe) || !probe.answered) return std::nullopt;
   return probe.privileged;
+}
+
+std::optional<bool> MayRaiseHardLockLimit() {
+  Raise raise{{}, false, false};
+  if (getrlimit(RLIMIT_MEMLOCK, &raise.limit) != 0) return std::nullopt;
+  if (raise.limit.rlim_max == RLIM_INFINITY) return true;
+  ++raise.limit.rlim_max;
+  if (!RunInSideChild(TryToRaise, &raise) || !raise.answered) return std::nullopt;
+  return raise.allowed;
 }
 
 bool HasLockPrivilege() {

@@ -20,6 +20,11 @@ bool HasLockPrivilege();
 // The answer of such a child, whatever the limit of this process. nullopt: no child could be made.
 std::optional<bool> AskChildForLockPrivilege();
 
+// Whether this process may raise its hard RLIMIT_MEMLOCK (CAP_SYS_RESOURCE in the initial user
+// namespace), or needs not, as it is unlimited. Asked by such a child too, so nothing is changed.
+// nullopt: no child could be made.
+std::optional<bool> MayRaiseHardLockLimit();
+
 }  // namespace os
 
 #endif  // OS_PRIVILEGE_H_

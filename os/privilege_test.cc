@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <thread>
 #include <vector>
 
@@ -115,6 +116,26 @@ TEST(AskChild, WorksInManyThreadsAtOnce) {
     });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+void ExpectTrueAnswerAboutRaising() {
+  rlimit limit = MemlockRlimit();
+  limit.rlim_cur = limit.rlim_max = std::min<rlim_t>(limit.rlim_max, 1 << 20);
+  ASSERT_EQ(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
+  const std::optional<bool> answer = MayRaiseHardLockLimit();
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_EQ(MemlockRlimit().rlim_max, limit.rlim_max);
+  ++limit.rlim_max;
+  EXPECT_EQ(*answer, setrlimit(RLIMIT_MEMLOCK, &limit) == 0);
+}
+
+TEST(MayRaiseHardLockLimit, IsWhatSetrlimitSays) { RunInChild(ExpectTrueAnswerAboutRaising); }
+
+TEST(MayRaiseHardLockLimit, IsFalseWithoutTheCapability) {
+  RunInChild({.drop_privilege = true}, [] {
+    ExpectTrueAnswerAboutRaising();
+    EXPECT_EQ(MayRaiseHardLockLimit(), false);
+  });
 }
 
 // Under RLIMIT_NPROC, which does not bind root.
