@@ -1,0 +1,43 @@
+// ChildProcess: work that goes on beside this process, and ends with it.
+//
+// A fork(2) that waits to be told to begin. The child dies when its parent does, however that ends;
+// it ignores SIGINT, which a terminal sends to it as well; and where the machine or its cgroup runs
+// out of memory the kernel takes it before any other process (oom_score_adj).
+
+#ifndef OS_CHILD_PROCESS_H_
+#define OS_CHILD_PROCESS_H_
+
+#include <functional>
+
+#include "os/errno.h"
+#include "os/result.h"
+
+namespace os {
+
+// Movable, not thread-safe. To be made while the process has one thread: the child goes on with
+// copies of what the process has, latches included.
+class ChildProcess {
+ public:
+  // The child runs `body` once Begin() is called, and ends at once afterwards: no destructors, no
+  // exit handlers. EAGAIN, ENOMEM: no more processes, no memory; EMFILE, ENFILE: no more pipes.
+  static Result<ChildProcess> Start(const std::function<void()>& body);
+  ChildProcess(ChildProcess&& other) noexcept;
+  ChildProcess& operator=(ChildProcess&&) = delete;
+  // Kills the child and waits until it is gone.
+  ~ChildProcess();
+
+  // Lets `body` begin. A second call does nothing.
+  void Begin();
+  // Whether it is still there. Does not block.
+  bool IsRunning();
+
+ private:
+  ChildProcess(int process, int begin) : process_(process), begin_(begin) {}
+
+  int process_ = -1;  // -1: none, or it has ended
+  int begin_ = -1;    // of a pipe
+};
+
+}  // namespace os
+
+#endif  // OS_CHILD_PROCESS_H_
