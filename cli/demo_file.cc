@@ -1,12 +1,12 @@
 #include "cli/demo_file.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "cli/temporary_file.h"
 
 namespace cli {
 namespace {
@@ -15,29 +15,6 @@ constexpr size_t kCopyBytes = size_t{256} * kPageBytes;
 
 absl::Status Error(os::Errno error, const std::string& what) {
   return absl::ErrnoToStatus(error.code(), what);
-}
-
-// Pages that can be evicted need a disk to be evicted to, so memory file systems are a last resort.
-absl::StatusOr<os::OwnedDescriptor> CreateCopy() {
-  std::vector<std::string> directories;
-  if (const char* chosen = std::getenv("TMPDIR"); chosen != nullptr && *chosen != '\0') {
-    directories.emplace_back(chosen);
-  }
-  directories.insert(directories.end(), {"/var/tmp", "/tmp"});
-  os::Result<os::OwnedDescriptor> in_memory = os::Errno(ENOENT);
-  os::Errno first_error;
-  for (const std::string& directory : directories) {
-    os::Result<os::OwnedDescriptor> file = os::CreateUnnamedFile(directory);
-    if (!file.ok()) {
-      if (first_error.ok()) first_error = file.error();
-      continue;
-    }
-    if (!os::IsInMemory(file->get())) return std::move(*file);
-    in_memory = std::move(file);
-  }
-  if (in_memory.ok()) return std::move(*in_memory);
-  return Error(first_error, absl::StrCat("no temporary file can be made in ", directories.front(),
-                                         "; set TMPDIR to a directory that you may write to"));
 }
 
 }  // namespace
@@ -68,7 +45,7 @@ absl::StatusOr<DemoFile> CopyForDemo(const std::string& path) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, " is not a regular file; name one that is"));
   }
-  absl::StatusOr<os::OwnedDescriptor> copy = CreateCopy();
+  absl::StatusOr<os::OwnedDescriptor> copy = CreateTemporaryFile();
   if (!copy.ok()) return copy.status();
   const std::unique_ptr<os::File> from = os::BorrowFile(original->get());
   const std::unique_ptr<os::File> to = os::BorrowFile(copy->get());

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "cli/bench/bench.h"
 #include "cli/command.h"
 #include "cli/demo.h"
 #include "cli/exit_code.h"
@@ -37,7 +38,7 @@ int Help(const CLI::App& app, const std::string& overview, const std::string& to
 }
 
 // In the order in which help lists them.
-constexpr Command (*kCommands[])(CLI::App&) = {AddDemo, AddLs, AddRm};
+constexpr Command (*kCommands[])(CLI::App&) = {AddDemo, AddBench, AddLs, AddRm};
 
 int Run(int argc, char** argv) {
   CLI::App app("Memory that stays resident: nested page locks, and a page pool over a file.",

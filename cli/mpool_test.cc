@@ -87,7 +87,7 @@ TEST(Mpool, HelpListsTheCommands) {
   for (const char* arguments : {"help", "--help", "-h"}) {
     const Outcome help = RunMpool(arguments);
     EXPECT_EQ(help.exit_code, 0) << arguments;
-    for (const char* command : {"demo", "ls", "rm", "help"}) {
+    for (const char* command : {"demo", "bench", "ls", "rm", "help"}) {
       EXPECT_NE(help.out.find(std::string("\n  ") + command + " "), std::string::npos) << help.out;
     }
     EXPECT_EQ(help.err, "");
@@ -96,7 +96,7 @@ TEST(Mpool, HelpListsTheCommands) {
   const struct {
     const char* command;
     const char* argument;
-  } cases[] = {{"demo", "FILE"}, {"ls", "--json"}, {"rm", "POOL"}};
+  } cases[] = {{"demo", "FILE"}, {"bench", "--cgroup"}, {"ls", "--json"}, {"rm", "POOL"}};
   for (const auto& [command, argument] : cases) {
     const Outcome help = RunMpool(std::string("help ") + command);
     EXPECT_EQ(help.exit_code, 0);
