@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "benchmarks/bare.h"
-#include "benchmarks/run_queue.h"
+#include "os/run_queue.h"
 
 namespace benchmarks {
 namespace {
@@ -20,7 +20,7 @@ constexpr uint64_t kBatch = 64;
 // Time since it was made, without the run queue delays of some threads meanwhile.
 class Stopwatch {
  public:
-  explicit Stopwatch(std::vector<const RunQueueDelay*> threads)
+  explicit Stopwatch(std::vector<const os::RunQueueDelay*> threads)
       : threads_(std::move(threads)), delay_ns_(DelayNs()), begin_(Clock::now()) {}
 
   double Ns() const {
@@ -31,11 +31,11 @@ class Stopwatch {
  private:
   double DelayNs() const {
     double sum = 0;
-    for (const RunQueueDelay* thread : threads_) sum += thread->Ns();
+    for (const os::RunQueueDelay* thread : threads_) sum += thread->Ns();
     return sum;
   }
 
-  std::vector<const RunQueueDelay*> threads_;
+  std::vector<const os::RunQueueDelay*> threads_;
   double delay_ns_;
   Clock::time_point begin_;
 };
@@ -54,7 +54,7 @@ std::vector<double> AtOnceNs(const std::vector<Operation>& operations,
   const auto repeat = [&](size_t index) {
     BindToCpu(index);
     operations[index](kBatch);  // warms up
-    const RunQueueDelay delay;
+    const os::RunQueueDelay delay;
     ready.fetch_add(1);
     WaitUntil(go);
     uint64_t times = 0;
@@ -88,7 +88,7 @@ double SlowerOfTwoNs(const Operation& first, const Operation& second,
 double LongestCallNs(const std::function<void()>& work,
                      const std::vector<std::function<void()>>& calls) {
   std::atomic<bool> worker_ready{false}, begun{false}, done{false}, watched{false};
-  std::optional<RunQueueDelay> worker_delay;
+  std::optional<os::RunQueueDelay> worker_delay;
   double longest_ns = 0;
   std::thread worker([&] {
     BindToCpu(0);
@@ -101,7 +101,7 @@ double LongestCallNs(const std::function<void()>& work,
   });
   std::thread other([&] {
     BindToCpu(1);
-    const RunQueueDelay own_delay;
+    const os::RunQueueDelay own_delay;
     WaitUntil(worker_ready);
     for (const auto& call : calls) call();  // warms up
     do {

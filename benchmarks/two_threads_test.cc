@@ -6,8 +6,8 @@
 #include <thread>
 
 #include "benchmarks/bare.h"
-#include "benchmarks/run_queue.h"
 #include "gtest/gtest.h"
+#include "os/run_queue.h"
 
 namespace benchmarks {
 namespace {
@@ -72,7 +72,7 @@ TEST(LongestCallNs, CallsFromBeforeTheWorkToAfterIt) {
 }
 
 TEST(RunQueueDelay, NeverShrinks) {
-  const RunQueueDelay delay;
+  const os::RunQueueDelay delay;
   double before = delay.Ns();
   for (int i = 0; i < 100; ++i) {
     std::this_thread::yield();

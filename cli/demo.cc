@@ -238,9 +238,8 @@ absl::StatusOr<bool> Demo::PageOutMapping() {
     return absl::ErrnoToStatus(result.error().code(), "cannot read /proc/self/pagemap");
   }
   const bool done = result->answer.ok();
-  account_.AddTouches("plain mapping", file_.pages(),
-                      done ? "done" : result->answer.Name().c_str(), result->present,
-                      result->touches);
+  account_.AddTouches("plain mapping", file_.pages(), done ? "done" : result->answer.Name().c_str(),
+                      result->present, result->touches);
   return done && result->present == 0;
 }
 

@@ -1,12 +1,12 @@
 #include "cli/demo_file.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "cli/temporary_file.h"
 
 namespace cli {
 namespace {

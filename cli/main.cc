@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "cli/bench/bench.h"
 #include "cli/check.h"
 #include "cli/command.h"
 #include "cli/demo.h"
@@ -59,8 +60,8 @@ int Help(const CLI::App& app, const std::string& overview, const std::string& to
 }
 
 // In the order in which help lists them.
-constexpr Command (*kCommands[])(CLI::App&) = {AddDoctor, AddDemo, AddRun, AddCheck, AddStat,
-                                               AddTop,    AddMap,  AddLs,  AddRm};
+constexpr Command (*kCommands[])(CLI::App&) = {AddDoctor, AddDemo, AddBench, AddRun, AddCheck,
+                                               AddStat,   AddTop,  AddMap,   AddLs,  AddRm};
 
 int RunChosen(const Command& command, std::span<char*> arguments) {
   if (command.rest != nullptr) {

@@ -99,7 +99,7 @@ TEST(Mpool, HelpListsTheCommands) {
     const Outcome help = RunMpool(arguments);
     EXPECT_EQ(help.exit_code, 0) << arguments;
     for (const char* command :
-         {"doctor", "demo", "run", "check", "stat", "top", "map", "ls", "rm", "help"}) {
+         {"doctor", "demo", "bench", "run", "check", "stat", "top", "map", "ls", "rm", "help"}) {
       EXPECT_NE(help.out.find(std::string("\n  ") + command + " "), std::string::npos) << help.out;
     }
     EXPECT_EQ(help.err, "");
@@ -108,8 +108,9 @@ TEST(Mpool, HelpListsTheCommands) {
   const struct {
     const char* command;
     const char* argument;
-  } cases[] = {{"demo", "FILE"},    {"doctor", "--fix"}, {"run", "COMMAND"}, {"check", "FILE"},
-               {"stat", "POOL"},    {"map", "POOL"},     {"ls", "--json"},   {"rm", "POOL"}};
+  } cases[] = {{"demo", "FILE"},   {"doctor", "--fix"}, {"bench", "--cgroup"},
+               {"run", "COMMAND"}, {"check", "FILE"},   {"stat", "POOL"},
+               {"map", "POOL"},    {"ls", "--json"},    {"rm", "POOL"}};
   for (const auto& [command, argument] : cases) {
     const Outcome help = RunMpool(std::string("help ") + command);
     EXPECT_EQ(help.exit_code, 0);

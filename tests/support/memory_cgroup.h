@@ -8,38 +8,25 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
+#include <utility>
 
-#include "os/errno.h"
+#include "os/private_cgroup.h"
 
 namespace test_support {
 
-// Of version 1 or 2, as the memory controller is found. Removed at its end, with what still runs in
-// it; what a test that crashed has left is removed by the next Create. Movable, not thread-safe. A
-// forked child does not remove it.
-class MemoryCgroup {
+// Enter() is meant for a child, which never leaves it. What a test that crashed has left is removed
+// by the next Create.
+class MemoryCgroup : public os::PrivateCgroup {
  public:
   // nullopt: it may not be made here, or there is no memory controller.
-  static std::optional<MemoryCgroup> Create(uint64_t limit_bytes);
-  MemoryCgroup(MemoryCgroup&& other) noexcept;
-  MemoryCgroup& operator=(MemoryCgroup&&) = delete;
-  ~MemoryCgroup();
-
-  // Moves the calling process into it: meant for a child, which never leaves it. What the process
-  // has touched before is not charged to it.
-  os::Errno Enter() const;
-
-  // Its place in the file system.
-  const std::string& directory() const { return directory_; }
-  // Bytes charged to it; 0 where that cannot be read.
-  uint64_t used_bytes() const;
+  static std::optional<MemoryCgroup> Create(uint64_t limit_bytes) {
+    os::Result<os::PrivateCgroup> group = os::PrivateCgroup::Create(limit_bytes, "mpool_test.");
+    if (!group.ok()) return std::nullopt;
+    return MemoryCgroup(*std::move(group));
+  }
 
  private:
-  explicit MemoryCgroup(std::string directory, int version);
-
-  std::string directory_;  // empty: moved away
-  int version_;
-  int owner_;  // the process that removes it
+  explicit MemoryCgroup(os::PrivateCgroup group) : os::PrivateCgroup(std::move(group)) {}
 };
 
 }  // namespace test_support

@@ -1,11 +1,11 @@
-#include "benchmarks/run_queue.h"
+#include "os/run_queue.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdio>
 
-namespace benchmarks {
+namespace os {
 
 RunQueueDelay::RunQueueDelay()
     : descriptor_(open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC)) {}
@@ -24,4 +24,4 @@ double RunQueueDelay::Ns() const {
   return std::sscanf(text, "%*u %llu", &delay_ns) == 1 ? static_cast<double>(delay_ns) : 0;
 }
 
-}  // namespace benchmarks
+}  // namespace os

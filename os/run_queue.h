@@ -3,10 +3,10 @@
 // Where a figure needs the wall clock, other programs that want the same CPUs are in it too: by
 // tens of milliseconds on a small machine. The kernel counts that part, so that it can be left out.
 
-#ifndef BENCHMARKS_RUN_QUEUE_H_
-#define BENCHMARKS_RUN_QUEUE_H_
+#ifndef OS_RUN_QUEUE_H_
+#define OS_RUN_QUEUE_H_
 
-namespace benchmarks {
+namespace os {
 
 // Thread-safe: any thread may ask about the one that made it, while that one exists.
 class RunQueueDelay {
@@ -24,6 +24,6 @@ class RunQueueDelay {
   int descriptor_;
 };
 
-}  // namespace benchmarks
+}  // namespace os
 
-#endif  // BENCHMARKS_RUN_QUEUE_H_
+#endif  // OS_RUN_QUEUE_H_

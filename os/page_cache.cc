@@ -1,0 +1,11 @@
+#include "os/page_cache.h"
+
+#include <fcntl.h>
+
+namespace os {
+
+Errno DropPageCache(int descriptor, uint64_t bytes) {
+  return Errno(posix_fadvise(descriptor, 0, static_cast<off_t>(bytes), POSIX_FADV_DONTNEED));
+}
+
+}  // namespace os
