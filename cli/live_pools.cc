@@ -52,8 +52,10 @@ std::vector<int32_t> LivePool::Pids() const {
 }
 
 bool LivePool::IsOf(int32_t process) const {
-  if (!shared) return process == pid || process == report.participants.front().pid;
-  return std::ranges::count(Pids(), process) > 0;
+  if (!shared) return process == pid;
+  return std::ranges::any_of(report.participants, [&](const auto& participant) {
+    return participant.pid == process && participant.foreign == 0 && participant.alive != 0;
+  });
 }
 
 os::Result<LivePools> FindLivePools() {
@@ -74,6 +76,8 @@ os::Result<LivePools> FindLivePools() {
   for (PublishedProcess& process : *processes) {
     for (PoolReport& report : process.report.pools) {
       if (report.participants.empty()) continue;
+      // Of another pid namespace: its number may be that of a process here.
+      if (process.pid == 0) absl::StrAppend(&report.name, "@", process.report.pid_namespace);
       live.pools.push_back({.report = std::move(report),
                             .shared = false,
                             .pid = process.pid,

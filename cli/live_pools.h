@@ -22,12 +22,14 @@ struct LivePool {
   int32_t pid = 0;  // of a pool of one process: as it is called here; 0: it is not seen from here
   std::optional<struct mpin_stat> pins;  // of that process
 
-  // What to call it: its key, or PID.NUMBER of a pool of one process. For terminals (Printable).
+  // What to call it: its key, or PID.NUMBER of a pool of one process, with @ and the inode of its
+  // pid namespace where that is not seen from here. For terminals (Printable).
   std::string Title() const;
   // "shared", "private"
   const char* Kind() const { return shared ? "shared" : "private"; }
   // Processes that have it open, each once.
   std::vector<int32_t> Pids() const;
+  // Whether the process, which is alive and seen from here, has it open.
   bool IsOf(int32_t process) const;
 };
 

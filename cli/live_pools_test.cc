@@ -442,8 +442,11 @@ TEST(TopText, PutsTheBusiestFirst) {
 TEST(PoolsMeant, AreThoseOfAKeyBeforeThoseOfAProcess) {
   LivePool number = Example();
   number.report.key = "13";
-  const std::vector<LivePool> pools = {number, Example()};
-  EXPECT_EQ(PoolsMeant("orders", pools).size(), 1u);
+  // A number may be in use again, or mean another process in another pid namespace.
+  LivePool foreign = Example();
+  foreign.report.participants = {{.pid = 12, .foreign = 1, .alive = 1}, {.pid = 12, .alive = 0}};
+  const std::vector<LivePool> pools = {number, Example(), foreign};
+  EXPECT_EQ(PoolsMeant("orders", pools).size(), 2u);
   EXPECT_EQ(PoolsMeant("12", pools).size(), 2u);
   ASSERT_EQ(PoolsMeant("13", pools).size(), 1u);
   EXPECT_EQ(PoolsMeant("13", pools)[0].report.key, "13");

@@ -100,8 +100,8 @@ bool AppendPresent(const PoolReport& report, int32_t pid, uint64_t frames_at, ui
 Residency ResidencyOf(const LivePool& pool) {
   const PoolReport& report = pool.report;
   Residency residency;
-  const std::vector<int32_t> pids = pool.shared ? pool.Pids() : std::vector<int32_t>{pool.pid};
-  for (const int32_t pid : pids) {
+  for (const int32_t pid : pool.shared ? pool.Pids() : std::vector<int32_t>{pool.pid}) {
+    if (!pool.IsOf(pid) || pid == 0) continue;  // of another pid namespace
     const std::optional<uint64_t> frames_at = FramesIn(pool, pid);
     std::vector<bool> present;
     const bool known =

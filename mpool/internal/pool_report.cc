@@ -138,6 +138,7 @@ void Encode(const ProcessReport& report, std::vector<std::byte>& out) {
   // What a pool's part is made of. A newer version of the library may know more.
   encoder.Add(sizeof(PinReport));
   encoder.Add(static_cast<uint64_t>(report.pid));
+  encoder.Add(report.pid_namespace);
   encoder.AddBytes(&report.pins, sizeof(report.pins));
   encoder.Add(report.pools.size());
   for (const PoolReport& pool : report.pools) Encode(pool, out);
@@ -148,6 +149,7 @@ std::optional<ProcessReport> DecodeProcess(std::span<const std::byte> bytes) {
   if (decoder.Number() != kMagic || decoder.Number() != sizeof(PinReport)) return std::nullopt;
   ProcessReport report;
   report.pid = static_cast<int32_t>(decoder.Number());
+  report.pid_namespace = decoder.Number();
   decoder.Fill(report.pins);
   const uint64_t pools = decoder.Number();
   if (!decoder.ok()) return std::nullopt;

@@ -49,6 +49,7 @@ struct PinReport {
 
 struct ParticipantReport {
   int32_t pid = 0;
+  uint32_t foreign = 0;         // that is its number in another pid namespace
   uint32_t alive = 0;           // 0: it has died, and nobody has noticed yet
   uint32_t pins_may_write = 0;  // it uses the C interface
 
@@ -89,7 +90,8 @@ struct PoolReport {
 
 // What a process reports that has pools of its own to be seen.
 struct ProcessReport {
-  int32_t pid = 0;  // in its pid namespace
+  int32_t pid = 0;             // in its pid namespace
+  uint64_t pid_namespace = 0;  // the inode of that; 0: cannot be told
   struct mpin_stat pins = {};
   std::vector<PoolReport> pools;
 };

@@ -89,6 +89,7 @@ TEST(PoolReport, IsNoneWhereANumberIsTooLarge) {
 TEST(ProcessReport, ComesOutAsItWentInOrNotAtAll) {
   ProcessReport report;
   report.pid = 77;
+  report.pid_namespace = 4026531836;
   report.pins.pages_locked = 5;
   report.pools = {Example(), PoolReport()};
   std::vector<std::byte> bytes;
@@ -96,6 +97,7 @@ TEST(ProcessReport, ComesOutAsItWentInOrNotAtAll) {
   const std::optional<ProcessReport> decoded = DecodeProcess(bytes);
   ASSERT_TRUE(decoded.has_value());
   EXPECT_EQ(decoded->pid, 77);
+  EXPECT_EQ(decoded->pid_namespace, 4026531836);
   EXPECT_EQ(decoded->pins.pages_locked, 5u);
   ASSERT_EQ(decoded->pools.size(), 2u);
   EXPECT_EQ(decoded->pools[0].key, Example().key);

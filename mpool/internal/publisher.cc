@@ -29,6 +29,12 @@ constexpr int kNamesMax = 16;
 
 std::string PrefixOf(uint32_t user) { return "mpool-stat." + std::to_string(user) + "."; }
 
+// Processes of several pid namespaces may have the same network namespace, and the same number.
+std::string NameOf(const os::ProcessIdentity& process, int attempt) {
+  return PrefixOf(os::CurrentUser()) + std::to_string(process.pid_namespace) + "." +
+         std::to_string(process.pid) + "." + std::to_string(attempt);
+}
+
 bool IsAllowed(const os::Result<os::LocalConnection::Peer>& peer) {
   return peer.ok() && (peer->user == os::CurrentUser() || peer->user == 0);
 }
@@ -90,11 +96,10 @@ void Publisher::InChild() {
 }
 
 os::Errno Publisher::Start() {
-  const std::string process = std::to_string(os::ProcessIdentity::OfThisProcess().pid);
+  const os::ProcessIdentity self = os::ProcessIdentity::OfThisProcess();
   os::Errno error(EADDRINUSE);
   for (int i = 0; i < kNamesMax && error == os::Errno(EADDRINUSE); ++i) {
-    os::Result<os::LocalListener> listener =
-        os::LocalListener::Listen(PrefixOf(os::CurrentUser()) + process + "." + std::to_string(i));
+    os::Result<os::LocalListener> listener = os::LocalListener::Listen(NameOf(self, i));
     error = listener.ok() ? os::kSuccess : listener.error();
     if (listener.ok()) listener_.emplace(std::move(*listener));
   }
@@ -130,7 +135,9 @@ void Publisher::Remove(PoolCore& pool) {
 
 std::vector<std::byte> Publisher::Answer() {
   ProcessReport report;
-  report.pid = os::ProcessIdentity::OfThisProcess().pid;
+  const os::ProcessIdentity self = os::ProcessIdentity::OfThisProcess();
+  report.pid = self.pid;
+  report.pid_namespace = self.pid_namespace;
   (void)mpin_get_stat(&report.pins, sizeof(report.pins));
   {
     const os::LatchHolder holder(latch_);

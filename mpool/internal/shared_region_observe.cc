@@ -92,12 +92,15 @@ os::Result<PoolReport> SharedRegion::Observe(const std::string& name, const std:
   };
 
   HeldPins pins;
+  const uint64_t here = os::ProcessIdentity::OfThisProcess().pid_namespace;
   for (uint32_t i = 0; i < there.participants_used; ++i) {
     const Participant& participant = there.participants[i];
     if (participant.in_use == 0) continue;
     const int32_t pid = participant.process.pid;
     const bool alive = object->IsLockedElsewhere(PlaceByte(i), 1) && !participant.process.IsGone();
+    const uint64_t its = participant.process.pid_namespace;
     report.participants.push_back({.pid = pid,
+                                   .foreign = its != 0 && here != 0 && its != here,
                                    .alive = alive ? uint32_t{1} : uint32_t{0},
                                    .pins_may_write = participant.pins_may_write});
     pin_lines.ForEachHeldIn(
