@@ -57,6 +57,7 @@ class Decoder {
   template <typename T>
   void Fill(T& object) {
     const std::span<const std::byte> bytes = Bytes();
+    if (bytes.empty()) return;
     std::memcpy(&object, bytes.data(), std::min(bytes.size(), sizeof(T)));
   }
   template <typename T>
