@@ -11,7 +11,7 @@
 #include "mpool/internal/kill_point.h"
 #include "mpool/internal/pool_hits.h"
 #include "mpool/internal/pool_statistics.h"
-#include "os/probe.h"
+#include "mpool/internal/probes.h"
 #include "os/process_barrier.h"
 
 namespace mpool::internal {
@@ -230,7 +230,7 @@ os::Result<Pinned> PoolCore::Fetch(PageNumber page, Access access, Deadline dead
 }
 
 os::Errno PoolCore::NoFrameFor(PageNumber page, os::Errno error) {
-  OS_PROBE2(mpool, pin_failed, page, error.code());
+  probe::PinFailed(page, error);
   ++state_->stats.pin_failures;
   return error;
 }
@@ -255,7 +255,7 @@ os::Result<Pinned> PoolCore::Load(PageNumber page, FrameIndex frame, Access acce
     KILL_POINT("load.unlatched");
     error = io_.Read(page, pinned.bytes, must_exist, filters);
   }
-  OS_PROBE2(mpool, page_in, page, error.code());
+  probe::PageIn(page, error);
   if (!error.ok()) {
     ++state_->stats.read_errors;
     if (pinned.slot != nullptr) {

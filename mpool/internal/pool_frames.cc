@@ -10,7 +10,7 @@
 #include "mpool/internal/error_text.h"
 #include "mpool/internal/kill_point.h"
 #include "mpool/internal/pool_core.h"
-#include "os/probe.h"
+#include "mpool/internal/probes.h"
 
 namespace mpool::internal {
 namespace {
@@ -204,7 +204,7 @@ os::Result<bool> PoolCore::Evict(FrameIndex frame) {
   }
   KILL_POINT("evict.clean");
   if (h.is_victim()) replacer_->Evicted(frame);
-  OS_PROBE2(mpool, evict, h.page_number, frame);
+  probe::Evict(h.page_number, frame);
   DropPage(frame);
   ++state_->stats.evictions;
   return true;

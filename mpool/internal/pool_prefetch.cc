@@ -8,7 +8,7 @@
 #include <array>
 
 #include "mpool/internal/pool_core.h"
-#include "os/probe.h"
+#include "mpool/internal/probes.h"
 
 namespace mpool::internal {
 
@@ -57,7 +57,7 @@ size_t PoolCore::LoadMany(std::span<const Fetching> batch) {
   }
   size_t read = 0;
   for (size_t i = 0; i < count; ++i) {
-    OS_PROBE2(mpool, page_in, reads[i].page, reads[i].error.code());
+    probe::PageIn(reads[i].page, reads[i].error);
     if (reads[i].error.ok()) {
       ++state_->stats.page_ins;
       ++state_->stats.prefetched;

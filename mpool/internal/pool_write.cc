@@ -14,7 +14,7 @@
 #include "mpool/internal/error_text.h"
 #include "mpool/internal/kill_point.h"
 #include "mpool/internal/pool_core.h"
-#include "os/probe.h"
+#include "mpool/internal/probes.h"
 
 namespace mpool::internal {
 namespace {
@@ -120,7 +120,7 @@ void PoolCore::WriteRuns(std::span<Run> runs) {
   }
   for (size_t i = 0; i < runs.size(); ++i) {
     runs[i].error = writes[i].error;
-    OS_PROBE3(mpool, write_back, writes[i].first_page, runs[i].frames.size(), runs[i].error.code());
+    probe::WriteBack(writes[i].first_page, runs[i].frames.size(), runs[i].error);
     for (const FrameIndex frame : runs[i].frames) {
       if (runs[i].error.ok()) {
         header(frame).unsynced = true;

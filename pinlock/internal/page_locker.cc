@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "os/coarse_clock.h"
-#include "os/probe.h"
 #include "os/thread_id.h"
 #include "pinlock/internal/diagnosis.h"
+#include "pinlock/internal/probes.h"
 #include "pinlock/internal/runs.h"
 
 namespace pinlock::internal {
@@ -31,7 +31,7 @@ os::Errno PageLocker::Fail(Cause cause, os::PageNumber where, Failure& failure) 
 }
 
 void PageLocker::CountFailure(const Failure& failure) {
-  OS_PROBE3(pinlock, pin_failed, failure.where, failure.bytes_needed, failure.error.code());
+  probe::PinFailed(failure.where, failure.bytes_needed, failure.error);
   ++state_.stats.failures;
   if (IsLimit(failure.cause)) ++state_.stats.failures_limit;
   if (failure.cause == Cause::kNoHeadroom || failure.cause == Cause::kNoMemory) {
@@ -272,8 +272,7 @@ os::Errno PageLocker::LockStep(os::PageRange step, bool& touched, Failure& failu
     }
   }
   if (touched) ++state_.stats.kernel_locks;
-  OS_PROBE3(pinlock, lock, step.begin().address(memory_.page_size()), step.count().value(),
-            error.code());
+  probe::Lock(step.begin().address(memory_.page_size()), step.count().value(), error);
   if (!error.ok()) return error;
   if (!known_plain) state_.notes.SetPlain(plain, now, plain_epoch);
   state_.notes.SetRoom(room, now);
