@@ -37,29 +37,6 @@ uint64_t ChecksumOf(const std::vector<uint64_t>& checksums) {
   return ChecksumOf(std::as_bytes(std::span(checksums)));
 }
 
-// Pages that can be evicted need a disk to be evicted to, so memory file systems are a last resort.
-absl::StatusOr<os::OwnedDescriptor> CreateTemporaryFile() {
-  std::vector<std::string> directories;
-  if (const char* chosen = std::getenv("TMPDIR"); chosen != nullptr && *chosen != '\0') {
-    directories.emplace_back(chosen);
-  }
-  directories.insert(directories.end(), {"/var/tmp", "/tmp"});
-  os::Result<os::OwnedDescriptor> in_memory = os::Errno(ENOENT);
-  os::Errno first_error;
-  for (const std::string& directory : directories) {
-    os::Result<os::OwnedDescriptor> file = os::CreateUnnamedFile(directory);
-    if (!file.ok()) {
-      if (first_error.ok()) first_error = file.error();
-      continue;
-    }
-    if (!os::IsInMemory(file->get())) return std::move(*file);
-    in_memory = std::move(file);
-  }
-  if (in_memory.ok()) return std::move(*in_memory);
-  return Error(first_error, absl::StrCat("no temporary file can be made in ", directories.front(),
-                                         "; set TMPDIR to a directory that you may write to"));
-}
-
 absl::StatusOr<DemoFile> CopyForDemo(const std::string& path) {
   os::Result<os::OwnedDescriptor> original = os::OpenForReading(path);
   if (!original.ok()) return Error(original.error(), absl::StrCat("cannot open ", path));

@@ -30,10 +30,6 @@ struct DemoFile {
   uint32_t pages() const { return static_cast<uint32_t>(page_checksums.size()); }
 };
 
-// A file without a name in TMPDIR, or else /var/tmp or /tmp, preferring one that is on a disk.
-// Errors name the directory, the cause and the cure.
-absl::StatusOr<os::OwnedDescriptor> CreateTemporaryFile();
-
 // Copies the file to TMPDIR, or else /var/tmp or /tmp, preferring one that is on a disk. Errors
 // name the file, the cause and the cure.
 absl::StatusOr<DemoFile> CopyForDemo(const std::string& path);

@@ -113,8 +113,9 @@ int Run(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     const int code = cli::Run(argc, argv);
-    if (std::fflush(stdout) == 0) return code;
-    std::perror("mpool: writing to standard output");
+    // What was lost before is told by ferror alone: the buffer is empty then.
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+    std::fputs("mpool: standard output could not be written\n", stderr);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "mpool: %s\n", error.what());
   }

@@ -135,6 +135,16 @@ TEST(Mpool, EveryCommandHasHelpAndJson) {
   }
 }
 
+TEST(Mpool, EveryCommandIsInTheManPage) {
+  const std::string page = Contents("docs/man/mpool.1");
+  const auto object = cli::ExpectValidJson(RunMpool("help --json").out, "mpool.help/1");
+  for (const auto& command : object["commands"]) {
+    const std::string name = command["name"];
+    EXPECT_NE(page.find("\n.Cm " + name + "\n"), std::string::npos) << "no synopsis of " << name;
+    EXPECT_NE(page.find("\n.It Cm " + name + " "), std::string::npos) << "no section on " << name;
+  }
+}
+
 TEST(Mpool, PrintsItsVersion) {
   for (const char* arguments : {"--version", "-V"}) {
     const Outcome version = RunMpool(arguments);
@@ -154,7 +164,12 @@ TEST(Mpool, RefusesWrongUsageWithStatus2) {
 }
 
 TEST(Mpool, FailsWhenItsOutputCannotBeWritten) {
-  EXPECT_EQ(RunMpool("help >/dev/full").exit_code, 1);
+  // Long texts and short ones: the first fill the buffer.
+  for (const char* arguments : {"help", "help --json", "doctor --json 1M", "doctor --fix=pam 1M"}) {
+    const Outcome lost = RunMpool(std::string(arguments) + " >/dev/full");
+    EXPECT_EQ(lost.exit_code, 1) << arguments;
+    EXPECT_NE(lost.err.find("standard output"), std::string::npos) << lost.err;
+  }
 }
 
 }  // namespace

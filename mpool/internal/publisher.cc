@@ -43,6 +43,8 @@ class Publisher {
  public:
   // Never destroyed: a thread may be waiting in it when the process ends. Null: no memory.
   static Publisher* Get();
+  // Null: nothing was ever published.
+  static Publisher* Existing() { return the_one_.load(std::memory_order_acquire); }
 
   os::Errno Add(PoolCore& pool, const std::string& file);
   void Remove(PoolCore& pool);
@@ -181,7 +183,7 @@ os::Errno Publish(PoolCore& pool, const std::string& file) {
 }
 
 void Withdraw(PoolCore& pool) {
-  if (Publisher* const publisher = Publisher::Get()) publisher->Remove(pool);
+  if (Publisher* const publisher = Publisher::Existing()) publisher->Remove(pool);
 }
 
 os::Result<std::vector<PublishedProcess>> AskPublished(std::chrono::milliseconds timeout,
