@@ -70,6 +70,7 @@ os::Errno LookForHoles(int file, CheckReport& report) {
     if (!hole.ok()) return hole.error();
     if (!*hole || (*hole)->offset >= end) break;
     offset = std::min((*hole)->offset + (*hole)->bytes, end);
+    if ((*hole)->bytes == 0) continue;  // somebody has just filled it
     report.hole_bytes += offset - (*hole)->offset;
     const uint64_t first = std::max((*hole)->offset / report.page_bytes, next_page);
     next_page = (offset - 1) / report.page_bytes + 1;

@@ -76,8 +76,12 @@ os::Result<LivePools> FindLivePools() {
   for (PublishedProcess& process : *processes) {
     for (PoolReport& report : process.report.pools) {
       if (report.participants.empty()) continue;
-      // Of another pid namespace: its number may be that of a process here.
-      if (process.pid == 0) absl::StrAppend(&report.name, "@", process.report.pid_namespace);
+      // As it is called here; what it says of itself may be another's number.
+      const size_t dot = report.name.rfind('.');
+      const std::string number = dot == std::string::npos ? "" : report.name.substr(dot);
+      report.name = process.pid != 0 ? absl::StrCat(process.pid, number)
+                                     : absl::StrCat(process.report.pid, number, "@",
+                                                    process.report.pid_namespace);
       live.pools.push_back({.report = std::move(report),
                             .shared = false,
                             .pid = process.pid,

@@ -176,6 +176,27 @@ Json MapJson(const LivePool& pool, const Residency& residency) {
   return object;
 }
 
+namespace {
+
+// Whether a page is not resident, and not only because its frame has given it back since the pool
+// was looked at: the same frame has the same page a moment later, and is not there again.
+bool IsMissingStill(const LivePool& pool, const Residency& residency) {
+  const std::string before = CellsOf(pool, residency);
+  if (before.find('x') == before.npos) return false;
+  const os::Result<LivePools> live = FindLivePools();
+  if (!live.ok()) return true;
+  for (const LivePool& again : live->pools) {
+    if (again.report.name != pool.report.name) continue;
+    const std::string after = CellsOf(again, ResidencyOf(again));
+    for (size_t i = 0; i < std::min(before.size(), after.size()); ++i) {
+      if (before[i] == 'x' && after[i] == 'x') return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
 int RunMap(const MapOptions& options) {
   os::Result<LivePools> live = FindLivePools();
   if (!live.ok()) return FailToLook("map", live.error());
@@ -192,7 +213,7 @@ int RunMap(const MapOptions& options) {
   bool finding = false;
   for (const LivePool& pool : pools) {
     const Residency residency = ResidencyOf(pool);
-    finding = finding || CellsOf(pool, residency).find('x') != std::string::npos;
+    finding = finding || IsMissingStill(pool, residency);
     absl::StrAppend(
         &text, text.empty() ? "" : "\n",
         options.json ? JsonText(MapJson(pool, residency))

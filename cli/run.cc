@@ -39,7 +39,7 @@ int ReadOptions(const RunOptions& options, RunReport& report) {
   report.command = options.command;
   if (absl::EqualsIgnoreCase(options.limit, "unlimited")) {
     report.limit_bytes = ChildProcess::kUnlimited;
-  } else if (!options.limit.empty()) {
+  } else if (options.limit_given) {
     report.limit_bytes = ParseSize(options.limit);
     if (!report.limit_bytes) {
       return FailToRun(kRunFailed,
@@ -47,7 +47,7 @@ int ReadOptions(const RunOptions& options, RunReport& report) {
                                     "' is no size; give one such as 64K, 8M or unlimited"));
     }
   }
-  if (!options.major_faults.empty()) {
+  if (options.major_faults_given) {
     report.allowed_major_faults = 0;
     if (options.major_faults != "true" &&
         !absl::SimpleAtoi(options.major_faults, &*report.allowed_major_faults)) {
@@ -175,10 +175,11 @@ int RunCommand(const RunOptions& options) {
 Command AddRun(CLI::App& app) {
   CLI::App* run = app.add_subcommand("run", "Run a program, and tell its page faults and locks");
   auto options = std::make_shared<RunOptions>();
-  run->add_option("--limit", options->limit, "The program may lock so much (RLIMIT_MEMLOCK)")
-      ->type_name("SIZE");
-  run->add_flag("--fail-on-majflt", options->major_faults,
-                "Exit with 1 after a major fault, or =N: after more");
+  CLI::Option* limit =
+      run->add_option("--limit", options->limit, "The program may lock so much (RLIMIT_MEMLOCK)")
+          ->type_name("SIZE");
+  CLI::Option* faults = run->add_flag("--fail-on-majflt", options->major_faults,
+                                      "Exit with 1 after a major fault, or =N: after more");
   AddJsonOption(*run, options->output);
   run->add_option("-o,--output", options->report_path, "The report goes there, not to stderr")
       ->type_name("FILE");
@@ -187,7 +188,12 @@ Command AddRun(CLI::App& app) {
       run->add_option("COMMAND", options->command, "The program and its arguments")->required();
   run->positionals_at_end();
   return {.app = run,
-          .run = [options] { return RunCommand(*options); },
+          .run =
+              [options, limit, faults] {
+                options->limit_given = limit->count() > 0;
+                options->major_faults_given = faults->count() > 0;
+                return RunCommand(*options);
+              },
           .usage_error = kRunFailed,
           .rest = rest,
           .rest_text = std::shared_ptr<std::vector<std::string>>(options, &options->command)};

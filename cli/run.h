@@ -20,8 +20,10 @@ Command AddRun(CLI::App& app);
 
 struct RunOptions {
   std::vector<std::string> command;
-  std::string limit;         // as ParseSize reads it, or "unlimited"; empty: as it is
-  std::string major_faults;  // how many are allowed; "true": none; empty: any number
+  bool limit_given = false;
+  std::string limit;  // as ParseSize reads it, or "unlimited"
+  bool major_faults_given = false;
+  std::string major_faults;  // how many are allowed; "true": none
   std::string report_path;   // empty: standard error
   OutputOptions output;
 };

@@ -132,6 +132,7 @@ TEST(MpoolRun, SaysWhyAProgramCannotBeRun) {
                {"", 125, "COMMAND is required"},
                {"--bogus true", 125, "--bogus"},
                {"--limit 6Q true", 125, "'6Q' is no size"},
+               {"--limit '' true", 125, "'' is no size"},
                {"--fail-on-majflt=x true", 125, "'x' is no number"},
                {"-o /nonexistent/file true", 125, "cannot write to /nonexistent/file: No such"},
                {"-o /dev/full true", 125, "the report cannot be written: No space left"}};

@@ -140,7 +140,7 @@ std::string ProcessText(int32_t pid, const os::ProcessMemory& memory,
   return text;
 }
 
-// Puts out one reading. The error of printing is told at the program's end.
+// Puts out one reading. That it could not be written is told at the program's end.
 void Print(const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
   (void)std::fflush(stdout);
@@ -191,6 +191,7 @@ int RunIntervals(const StatOptions& options, std::vector<LivePool> pools) {
       if (options.headings && i % kLinesBetweenHeadings == 0) Print(RateHeadings());
       Print(RateLine(before, stats, seconds));
     }
+    if (std::ferror(stdout) != 0) return kFailure;  // nobody reads it any more
     before = stats;
     then = now;
   }

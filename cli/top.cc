@@ -6,6 +6,7 @@
 #include <ctime>
 #include <memory>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +15,7 @@
 #include "cli/exit_code.h"
 #include "cli/size_text.h"
 #include "cli/table.h"
+#include "os/interrupt.h"
 #include "os/terminal.h"
 
 namespace cli {
@@ -153,7 +155,13 @@ int RunTop(const TopOptions& options) {
     return Fail("top", kUsageError, *mistake);
   }
   const bool replaces = !options.json && os::IsTerminal(os::kStandardOutput);
-  const os::KeyReader keys;
+  // On a terminal it ends in order, so that the terminal is as it was.
+  std::optional<os::KeyReader> keys;
+  std::optional<os::Interrupt> interrupt;
+  if (replaces) {
+    interrupt.emplace();
+    keys.emplace();
+  }
   EarlierStats earlier;
   auto then = std::chrono::steady_clock::now();
   if (replaces) std::fputs("\x1b[2J", stdout);
@@ -173,14 +181,19 @@ int RunTop(const TopOptions& options) {
         picture = Replacing(std::move(picture), os::SizeOfTerminal(os::kStandardOutput));
     }
     std::fwrite(picture.data(), 1, picture.size(), stdout);
-    if (std::fflush(stdout) != 0) return kFailure;
+    if (std::fflush(stdout) != 0) return kFailure;  // told at the program's end
     if (i == 0) PrintUnseen("top", *live, replaces ? -1 : options.verbosity);
     earlier.clear();
     for (const LivePool& pool : live->pools) earlier[pool.report.name] = pool.report.stats;
     then = now;
     if (options.count != 0 && i + 1 == options.count) break;
-    const auto wait = std::chrono::duration<double>(options.interval_seconds);
-    if (keys.WaitFor('q', std::chrono::duration_cast<std::chrono::milliseconds>(wait))) break;
+    const std::chrono::duration<double> wait(options.interval_seconds);
+    if (!keys) {
+      std::this_thread::sleep_for(wait);
+    } else if (keys->WaitFor('q', std::chrono::duration_cast<std::chrono::milliseconds>(wait)) ||
+               interrupt->requested()) {
+      break;
+    }
   }
   return 0;
 }

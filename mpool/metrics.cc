@@ -33,7 +33,7 @@ constexpr Metric kMetrics[] = {
     {"writer_outs", "Pages written by the background writer", "", true, &Stat::writer_outs},
     {"read_errors", "Pages that could not be read", "", true, &Stat::read_errors},
     {"write_errors", "Pages that could not be written", "", true, &Stat::write_errors},
-    {"pin_failures", "Pages that could not be had for want of a frame", "", true,
+    {"pin_failures", "Pages that could not be had, as no frame could be", "", true,
      &Stat::pin_failures},
 };
 static_assert(sizeof(Stat) == std::size(kMetrics) * sizeof(uint64_t), "a number is missing");

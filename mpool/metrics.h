@@ -21,7 +21,7 @@ namespace mpool {
 
 // One number of struct mpool_stat.
 struct Metric {
-  const char* name;  // as the field is called
+  const char* name;  // as the field is called, without its unit
   const char* help;
   const char* unit;  // "bytes", or ""
   bool is_counter;   // only grows; else it is what there is now

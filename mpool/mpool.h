@@ -92,7 +92,8 @@ struct mpool_stat {
   uint64_t writer_outs;     /* of page_outs, by the background writer */
   uint64_t read_errors;     /* pages that could not be read */
   uint64_t write_errors;    /* pages that could not be written; each try counts */
-  uint64_t pin_failures;    /* mpool_get() and mpool_new() calls that failed for want of a frame */
+  uint64_t
+      pin_failures; /* mpool_get() and mpool_new() calls that got no frame, for whatever cause */
 };
 
 /*

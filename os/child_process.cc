@@ -117,7 +117,8 @@ ChildProcess::~ChildProcess() {
 
 void ChildProcess::HandOn(const siginfo_t& signal) const {
   const int number = signal.si_signo;
-  const bool is_of_keys = number == SIGHUP || number == SIGINT || number == SIGQUIT;
+  // A hangup is for the leader of the session alone, which this process may be.
+  const bool is_of_keys = number == SIGINT || number == SIGQUIT;
   const bool is_of_terminal = is_of_keys && signal.si_code > 0;  // the kernel has sent it
   if (number != SIGCHLD && !is_of_terminal) (void)kill(pid_, number);
 }

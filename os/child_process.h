@@ -4,7 +4,7 @@
 // process' standard streams, environment, process group and signal dispositions. While the object
 // exists, the signals that ask a program to end or to do something (SIGHUP, SIGINT, SIGQUIT,
 // SIGUSR1, SIGUSR2, SIGALRM, SIGTERM) do nothing to the calling thread: WaitFor hands them on to the
-// child. Not those that a terminal sends, for its whole process group gets them. Signals that stop
+// child. Not SIGINT and SIGQUIT from a keyboard, for its whole process group gets them. Signals that stop
 // and continue are left as they are.
 //
 // Page faults are the kernel's own count and exact. Locked memory has no such count: it can only be

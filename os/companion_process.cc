@@ -24,8 +24,8 @@ void OfferItselfToTheOomKiller() {
 [[noreturn]] void RunChild(int begin, pid_t parent, const std::function<void()>& body) {
   (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(0);  // it has ended before
-  (void)signal(SIGINT, SIG_IGN);
-  (void)signal(SIGTERM, SIG_DFL);
+  // They may be for the whole process group; the parent ends it.
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) (void)signal(number, SIG_IGN);
   OfferItselfToTheOomKiller();
   char byte = 0;
   ssize_t bytes = 0;
@@ -62,7 +62,7 @@ CompanionProcess::CompanionProcess(CompanionProcess&& other) noexcept
 
 CompanionProcess::~CompanionProcess() {
   if (begin_ >= 0) (void)close(begin_);
-  if (process_ < 0) return;
+  if (!IsRunning()) return;
   (void)kill(process_, SIGKILL);
   while (waitpid(process_, nullptr, 0) < 0 && errno == EINTR) {
   }
@@ -75,8 +75,14 @@ void CompanionProcess::Begin() {
 }
 
 bool CompanionProcess::IsRunning() {
-  if (process_ >= 0 && waitpid(process_, nullptr, WNOHANG) == process_) process_ = -1;
-  return process_ >= 0;
+  if (process_ < 0) return false;
+  int status = 0;
+  const pid_t ended = waitpid(process_, &status, WNOHANG);
+  // ECHILD: it has been waited for, as it is where SIGCHLD is ignored.
+  if (ended != process_ && (ended == 0 || errno != ECHILD)) return true;
+  was_killed_ = ended == process_ && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+  process_ = -1;
+  return false;
 }
 
 }  // namespace os

@@ -1,7 +1,7 @@
 // CompanionProcess: work that goes on beside this process, and ends with it.
 //
 // A fork(2) that waits to be told to begin. The child dies when its parent does, however that ends;
-// it ignores SIGINT, which a terminal sends to it as well; and where the machine or its cgroup runs
+// it ignores SIGINT, SIGTERM and SIGHUP, which may be sent to the whole process group; and where the machine or its cgroup runs
 // out of memory the kernel takes it before any other process (oom_score_adj).
 
 #ifndef OS_COMPANION_PROCESS_H_
@@ -30,12 +30,16 @@ class CompanionProcess {
   void Begin();
   // Whether it is still there. Does not block.
   bool IsRunning();
+  // Of one that is not there any more: whether SIGKILL has ended it, as the kernel does where there
+  // is no memory.
+  bool was_killed() const { return was_killed_; }
 
  private:
   CompanionProcess(int process, int begin) : process_(process), begin_(begin) {}
 
   int process_ = -1;  // -1: none, or it has ended
   int begin_ = -1;    // of a pipe
+  bool was_killed_ = false;
 };
 
 }  // namespace os

@@ -1,5 +1,6 @@
 #include "os/local_socket.h"
 
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -38,16 +39,6 @@ OwnedDescriptor NewSocket() {
   return OwnedDescriptor(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
 }
 
-Errno SetTimeout(int socket, std::chrono::milliseconds timeout) {
-  timeval time = {};
-  time.tv_sec = timeout.count() / 1000;
-  time.tv_usec = timeout.count() % 1000 * 1000;
-  for (const int option : {SO_RCVTIMEO, SO_SNDTIMEO}) {
-    if (setsockopt(socket, SOL_SOCKET, option, &time, sizeof(time)) != 0) return Errno::Last();
-  }
-  return kSuccess;
-}
-
 }  // namespace
 
 Result<LocalConnection> LocalConnection::Connect(const std::string& name,
@@ -56,9 +47,25 @@ Result<LocalConnection> LocalConnection::Connect(const std::string& name,
   if (!address.ok()) return address.error();
   OwnedDescriptor socket = NewSocket();
   if (socket.get() < 0) return Errno::Last();
-  if (const Errno error = SetTimeout(socket.get(), timeout); !error.ok()) return error;
+  // Whoever listens may not be whom the name promises, and let its queue be full.
+  int on = 1, off = 0;
+  if (ioctl(socket.get(), FIONBIO, &on) != 0) return Errno::Last();
   if (connect(socket.get(), Pointer(*address), address->bytes) != 0) return Errno::Last();
-  return LocalConnection(std::move(socket));
+  if (ioctl(socket.get(), FIONBIO, &off) != 0) return Errno::Last();
+  return LocalConnection(std::move(socket), std::chrono::steady_clock::now() + timeout);
+}
+
+Errno LocalConnection::SetTimeLeft(int option) const {
+  const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(deadline_ - std::chrono::steady_clock::now());
+  if (left.count() <= 0) return Errno(ETIMEDOUT);
+  timeval time = {};
+  time.tv_sec = left.count() / 1000;
+  time.tv_usec = left.count() % 1000 * 1000;
+  if (setsockopt(socket_.get(), SOL_SOCKET, option, &time, sizeof(time)) != 0) {
+    return Errno::Last();
+  }
+  return kSuccess;
 }
 
 Result<LocalConnection::Peer> LocalConnection::OtherSide() const {
@@ -72,8 +79,9 @@ Result<LocalConnection::Peer> LocalConnection::OtherSide() const {
 
 Errno LocalConnection::Send(std::span<const std::byte> bytes) const {
   while (!bytes.empty()) {
+    if (const Errno error = SetTimeLeft(SO_SNDTIMEO); !error.ok()) return error;
     const ssize_t sent = send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (sent < 0) return Errno::Last();
     bytes = bytes.subspan(static_cast<size_t>(sent));
   }
@@ -86,12 +94,13 @@ Errno LocalConnection::ReceiveAll(size_t bytes_max, std::vector<std::byte>& out)
   constexpr size_t kPart = 65'536;
   size_t received = 0;
   for (;;) {
+    if (const Errno error = SetTimeLeft(SO_RCVTIMEO); !error.ok()) return error;
     const size_t old_size = out.size();
     out.resize(old_size + kPart);
     const ssize_t got = recv(socket_.get(), out.data() + old_size, kPart, 0);
     const int error = errno;
     out.resize(old_size + static_cast<size_t>(std::max<ssize_t>(got, 0)));
-    if (got < 0 && error == EINTR) continue;
+    if (got < 0 && (error == EINTR || error == EAGAIN)) continue;
     if (got < 0) return Errno(error);
     if (got == 0) return kSuccess;
     received += static_cast<size_t>(got);
@@ -116,8 +125,7 @@ Result<LocalConnection> LocalListener::Accept(std::chrono::milliseconds timeout)
       if (errno == EINTR || errno == ECONNABORTED) continue;
       return Errno::Last();
     }
-    if (const Errno error = SetTimeout(socket.get(), timeout); !error.ok()) return error;
-    return LocalConnection(std::move(socket));
+    return LocalConnection(std::move(socket), std::chrono::steady_clock::now() + timeout);
   }
 }
 

@@ -25,8 +25,8 @@ namespace os {
 
 class LocalConnection {
  public:
-  // ECONNREFUSED: nobody listens there. EAGAIN: so many connections wait there already. Whatever is
-  // sent or received later takes at most `timeout` each time.
+  // ECONNREFUSED: nobody listens there. EAGAIN: too many connections wait there already. Does not
+  // block. All that is sent and received over it takes at most `timeout` together.
   static Result<LocalConnection> Connect(const std::string& name,
                                          std::chrono::milliseconds timeout);
 
@@ -38,25 +38,32 @@ class LocalConnection {
   };
   Result<Peer> OtherSide() const;
 
-  // All bytes. EPIPE: the other side has gone; EAGAIN: the time is over. No signal is raised.
+  // All bytes. EPIPE: the other side has gone; ETIMEDOUT: the time is over. No signal is raised.
   Errno Send(std::span<const std::byte> bytes) const;
   // Nothing more will be sent: the other side sees the end, whoever else has this connection.
   void Finish() const;
   // Appends all that comes until the other side ends, at most `bytes_max`. EMSGSIZE: there is more.
-  // EAGAIN: nothing has come for the timeout. Throws std::bad_alloc.
+  // ETIMEDOUT: the time is over. Throws std::bad_alloc.
   Errno ReceiveAll(size_t bytes_max, std::vector<std::byte>& out) const;
 
  private:
   friend class LocalListener;
-  explicit LocalConnection(OwnedDescriptor socket) : socket_(std::move(socket)) {}
+  using Time = std::chrono::steady_clock::time_point;
+  LocalConnection(OwnedDescriptor socket, Time deadline)
+      : socket_(std::move(socket)), deadline_(deadline) {}
+  Errno SetTimeLeft(int option) const;
+
   OwnedDescriptor socket_;
+  Time deadline_;
 };
 
 class LocalListener {
  public:
   // EADDRINUSE: the name is taken. EINVAL: it is empty, or has more than 100 bytes.
   static Result<LocalListener> Listen(const std::string& name);
-  // Waits for a connection, of which each transfer takes at most `timeout`. EINVAL: stopped.
+  // Waits for a connection, whose transfers take at most `timeout` together. EINVAL: stopped; but
+  // connections that wait already are still accepted, and where there are no descriptors left the
+  // error is EMFILE all the same.
   Result<LocalConnection> Accept(std::chrono::milliseconds timeout) const;
   // Nobody can connect any more, and Accept returns.
   void Stop() const;

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <string>
@@ -73,7 +74,39 @@ TEST(LocalSocket, GivesUpOnASideThatSaysNothing) {
   const Result<LocalConnection> connection = LocalConnection::Connect(name, milliseconds(20));
   ASSERT_TRUE(connection.ok()) << "it waits to be accepted";
   std::vector<std::byte> received;
-  EXPECT_EQ(connection->ReceiveAll(10, received), Errno(EAGAIN));
+  EXPECT_EQ(connection->ReceiveAll(10, received), Errno(ETIMEDOUT));
+}
+
+TEST(LocalSocket, GivesUpOnASideThatSaysLittle) {
+  const std::string name = UniqueName("slow");
+  const Result<LocalListener> listener = LocalListener::Listen(name);
+  ASSERT_TRUE(listener.ok());
+  const Result<LocalConnection> connection = LocalConnection::Connect(name, milliseconds(100));
+  ASSERT_TRUE(connection.ok());
+  const Result<LocalConnection> other = listener->Accept(kLong);
+  ASSERT_TRUE(other.ok());
+  std::atomic<bool> done{false};
+  std::thread talker([&] {
+    while (!done && other->Send(Bytes(1)).ok()) std::this_thread::sleep_for(milliseconds(5));
+  });
+  std::vector<std::byte> received;
+  EXPECT_EQ(connection->ReceiveAll(1 << 20, received), Errno(ETIMEDOUT));
+  done = true;
+  talker.join();
+}
+
+TEST(LocalSocket, DoesNotWaitToConnectWhereTooManyWait) {
+  const std::string name = UniqueName("full");
+  const Result<LocalListener> listener = LocalListener::Listen(name);
+  ASSERT_TRUE(listener.ok());
+  std::vector<LocalConnection> waiting;
+  Errno error;
+  for (int i = 0; i < 1000 && error.ok(); ++i) {
+    Result<LocalConnection> connection = LocalConnection::Connect(name, kLong);
+    error = connection.ok() ? kSuccess : connection.error();
+    if (connection.ok()) waiting.push_back(std::move(*connection));
+  }
+  EXPECT_EQ(error, Errno(EAGAIN));
 }
 
 TEST(LocalSocket, RefusesMoreThanIsWanted) {

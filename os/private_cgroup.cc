@@ -42,12 +42,13 @@ void Remove(const std::string& directory) {
 void RemoveLeftOvers(const std::string& parent, std::string_view prefix) {
   std::vector<std::string> left;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(parent, error)) {
-    const std::string name = entry.path().filename();
+  for (std::filesystem::directory_iterator entry(parent, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename();
     if (!name.starts_with(prefix)) continue;
     pid_t owner = 0;
     (void)std::from_chars(name.data() + prefix.size(), name.data() + name.size(), owner);
-    if (owner > 0 && kill(owner, 0) != 0 && errno == ESRCH) left.push_back(entry.path());
+    if (owner > 0 && kill(owner, 0) != 0 && errno == ESRCH) left.push_back(entry->path());
   }
   for (const std::string& directory : left) Remove(directory);
 }
@@ -85,7 +86,8 @@ Result<PrivateCgroup> PrivateCgroup::Create(uint64_t limit_bytes, std::string_vi
   if (own.version == 2) {
     // A cgroup with processes of its own has none below it, the root excepted: then next to it.
     const Errno error = WriteFile(parent + "/cgroup.subtree_control", "+memory");
-    if (!error.ok() && parent.size() > own.mount_size) {
+    if (!error.ok() && parent.size() <= own.mount_size) return error;
+    if (!error.ok()) {
       parent.resize(parent.rfind('/'));
       RemoveLeftOvers(parent, prefix);
     }

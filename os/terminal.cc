@@ -37,7 +37,10 @@ struct KeyReader::Settings {
 
 KeyReader::KeyReader() {
   termios settings;
-  if (!IsTerminal(kStandardInput) || tcgetattr(kStandardInput, &settings) != 0) return;
+  if (!IsTerminal(kStandardInput) || tcgetpgrp(kStandardInput) != getpgrp() ||
+      tcgetattr(kStandardInput, &settings) != 0) {
+    return;
+  }
   before_ = std::make_unique<Settings>(Settings{settings});
   settings.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
   (void)tcsetattr(kStandardInput, TCSANOW, &settings);
@@ -59,7 +62,7 @@ bool KeyReader::WaitFor(char key, std::chrono::milliseconds time) const {
     pollfd input = {.fd = kStandardInput, .events = POLLIN, .revents = 0};
     const int ready =
         poll(&input, 1, static_cast<int>(std::clamp<int64_t>(left.count(), 0, INT_MAX)));
-    if (ready == 0) return false;
+    if (ready == 0 || (ready < 0 && errno == EINTR)) return false;
     char pressed = 0;
     if (ready > 0 && read(kStandardInput, &pressed, 1) == 1) {
       if (pressed == key) return true;

@@ -22,8 +22,9 @@ struct TerminalSize {
 TerminalSize SizeOfTerminal(int descriptor);
 
 // Reads keys from the terminal at standard input without waiting for the end of a line, and
-// without showing them; signals from keys go on. Where that is no terminal, it only waits. Restores
-// the terminal at its end, not if a signal ends the process: shells do that.
+// without showing them; signals from keys go on. Where that is no terminal, or this process is in
+// its background, it only waits. Restores the terminal at its end; not if a signal ends the process
+// (os/interrupt.h).
 class KeyReader {
  public:
   KeyReader();
@@ -31,7 +32,7 @@ class KeyReader {
   KeyReader(const KeyReader&) = delete;
   KeyReader& operator=(const KeyReader&) = delete;
 
-  // True as soon as the key is pressed; false after that time.
+  // True as soon as the key is pressed; false after that time, or when a signal was handled.
   bool WaitFor(char key, std::chrono::milliseconds time) const;
 
  private:

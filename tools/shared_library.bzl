@@ -51,6 +51,8 @@ def shared_library(
         "-Wl,--version-script=$(location %s)" % version_script,
         "-Wl,--no-undefined",
         "-Wl,--build-id",
+        # Threads of the library may be there after dlclose(3), where a pool was left open.
+        "-Wl,-z,nodelete",
     ]
     if dynamic_deps:
         linkopts.append("-Wl,-rpath,$$ORIGIN")

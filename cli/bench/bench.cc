@@ -53,9 +53,9 @@ class ReportFile {
     return file_.good();
   }
   int Fail() const {
-    return cli::Fail(
-        "bench", kFailure,
-        absl::StrCat("cannot write ", path_, "; is its directory there, writable, and not full?"));
+    return cli::Fail("bench", kFailure,
+                     absl::StrCat("cannot write ", Printable(path_),
+                                  "; is its directory there, writable, and not full?"));
   }
 
  private:
@@ -104,15 +104,17 @@ int RunBench(const Arguments& arguments) {
                     absl::IsPermissionDenied(result.status()) ? kNoPermission : kFailure);
   }
   const std::string json_text = JsonText(bench::ReportJson(*result));
-  if (!json.Write(json_text)) return json.Fail();
-  if (!report.Write(bench::ReportHtml(*result))) return report.Fail();
+  const bool json_written = json.Write(json_text);
+  const bool report_written = report.Write(bench::ReportHtml(*result));
   const std::string text =
       json_only ? json_text
                 : bench::ReportText(*result, {.color = UsesColor(arguments.output),
                                               .details = arguments.output.verbosity > 0,
                                               .brief = quiet});
   std::fputs(text.c_str(), stdout);
-  return bench::HasFinding(*result) ? kFailure : 0;
+  if (!json_written) return json.Fail();
+  if (!report_written) return report.Fail();
+  return bench::HasFinding(*result) || !bench::IsComplete(*result) ? kFailure : 0;
 }
 
 }  // namespace

@@ -61,7 +61,7 @@ absl::StatusOr<Measurement> Measure(std::span<const std::unique_ptr<Area>> areas
   const Clock::time_point start = Clock::now();
   for (size_t turn = 0;; ++turn) {
     measurement.length = Clock::now() - start;
-    if (measurement.length >= options.length) break;
+    if (measurement.length >= options.length && turn >= areas.size()) break;
     if (options.go_on && !options.go_on(measurement.length, results)) {
       measurement.ended_early = true;
       break;

@@ -13,6 +13,8 @@
 namespace cli::bench {
 namespace {
 
+// Each way gets some turns.
+constexpr double kSecsMin = 0.1;
 constexpr double kSecsMax = 3600;
 
 absl::StatusOr<std::vector<Mode>> ParseModes(const std::string& text) {
@@ -99,9 +101,9 @@ std::string CommandOf(const OptionTexts& texts) {
 absl::StatusOr<BenchOptions> ParseOptions(const OptionTexts& texts) {
   BenchOptions options;
   options.file = texts.file;
-  if (!(texts.secs > 0 && texts.secs <= kSecsMax)) {
+  if (!(texts.secs >= kSecsMin && texts.secs <= kSecsMax)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--secs: more than 0, and at most ", kSecsMax, ", is needed"));
+        absl::StrCat("--secs: at least ", kSecsMin, ", and at most ", kSecsMax, ", is needed"));
   }
   options.length = std::chrono::nanoseconds(std::llround(texts.secs * 1e9));
   absl::StatusOr<std::vector<Mode>> modes = ParseModes(texts.modes);

@@ -37,7 +37,7 @@ std::string BoundText(const os::Headroom& headroom) {
 // Pressure within a cgroup of its own, whose limit nobody else feels.
 absl::Status PlanInCgroup(const Circumstances& now, Plan& plan) {
   const uint64_t limit = *now.cgroup_bytes;
-  if (now.headroom.bytes < limit + kMachineMargin) {
+  if (limit > Subtract(now.headroom.bytes, kMachineMargin)) {
     return absl::FailedPreconditionError(
         absl::StrCat("a cgroup of ", SizeText(limit), " does not fit: there is room for ",
                      SizeText(Subtract(now.headroom.bytes, kMachineMargin)), " ",
@@ -132,7 +132,7 @@ absl::StatusOr<Plan> MakePlan(const Circumstances& now) {
     plan.working_set_bytes = std::min(plan.working_set_bytes, most);
   }
   plan.working_set_bytes -= plan.working_set_bytes % kPageBytes;
-  if (3 * plan.working_set_bytes + kMachineMargin > now.headroom.bytes) {
+  if (plan.working_set_bytes > Subtract(now.headroom.bytes, kMachineMargin) / 3) {
     return absl::FailedPreconditionError(absl::StrCat(
         "three copies of ", SizeText(plan.working_set_bytes), " do not fit: there is room for ",
         SizeText(Subtract(now.headroom.bytes, kMachineMargin)), " ", BoundText(now.headroom),

@@ -80,7 +80,13 @@ bool HasFinding(const BenchResult& result) {
   return pool != nullptr && (pool->faults.major > 0 || pool->pool_misses.value_or(0) > 0);
 }
 
+bool IsComplete(const BenchResult& result) {
+  return std::ranges::all_of(result.modes,
+                             [](const ModeResult& mode) { return mode.latency.count() > 0; });
+}
+
 std::string Verdict(const BenchResult& result) {
+  if (!IsComplete(result)) return "It ended before each way had a turn: that shows nothing.";
   const ModeResult* pool = result.Find(Mode::kPool);
   if (pool == nullptr) {
     return absl::StrCat("The pool was not measured. Major faults: ", OtherFaults(result), ".");

@@ -96,6 +96,8 @@ struct BenchResult {
 };
 
 // The pool took a major fault, or had to read a page again: it should not.
+// Whether each way was measured at all.
+bool IsComplete(const BenchResult& result);
 bool HasFinding(const BenchResult& result);
 // What the run has shown, in a sentence or two.
 std::string Verdict(const BenchResult& result);

@@ -12,9 +12,11 @@
 #include "cli/bench/area.h"
 #include "cli/bench/environment.h"
 #include "cli/bench/pressure.h"
+#include "cli/output.h"
 #include "cli/size_text.h"
 #include "cli/temporary_file.h"
 #include "os/file.h"
+#include "os/file_layout.h"
 #include "os/headroom.h"
 #include "os/limits.h"
 #include "os/lock_all.h"
@@ -61,6 +63,11 @@ class Run {
     if (listener_.note) listener_.note(text);
     notes_.push_back(std::move(text));
   }
+  // Whether nobody has interrupted it so far.
+  bool GoesOn() const { return !listener_.go_on || listener_.go_on({}, {}); }
+  static absl::Status Interrupted() {
+    return absl::CancelledError("interrupted before anything was measured");
+  }
   bool Wants(Mode mode) const { return std::ranges::count(options_.modes, mode) > 0; }
 
   const BenchOptions& options_;
@@ -102,21 +109,23 @@ absl::Status Run::OpenFile() {
     now_.file_bytes = ~uint64_t{0};
     return absl::OkStatus();
   }
-  os::Result<os::OwnedDescriptor> opened = os::OpenForReading(options_.file);
+  // It may be a FIFO, which nobody writes.
+  os::Result<os::OwnedDescriptor> opened = os::OpenForLooking(options_.file);
+  const std::string name = Printable(options_.file);
   if (!opened.ok()) {
-    return absl::ErrnoToStatus(opened.error().code(), absl::StrCat("cannot open ", options_.file));
+    return absl::ErrnoToStatus(opened.error().code(), absl::StrCat("cannot open ", name));
   }
   file_ = *std::move(opened);
   const os::Result<os::DescriptorTraits> traits = os::TraitsOf(file_.get());
   if (!traits.ok() || !traits->regular_file) {
     return absl::InvalidArgumentError(
-        absl::StrCat(options_.file, " is not a regular file; name one that is"));
+        absl::StrCat(name, " is not a regular file; name one that is"));
   }
   const os::Result<uint64_t> bytes = os::BorrowFile(file_.get())->Size();
   now_.file_bytes = bytes.ok() ? *bytes : 0;
   if (now_.file_bytes < kWorkingSetBytesMin) {
     return absl::InvalidArgumentError(
-        absl::StrCat(options_.file, " has ", now_.file_bytes,
+        absl::StrCat(name, " has ", now_.file_bytes,
                      " bytes, and the bench needs a file of at least ", kWorkingSetBytesMin));
   }
   return absl::OkStatus();
@@ -165,6 +174,7 @@ absl::Status Run::FillTemporaryFile() {
   const std::unique_ptr<os::File> file = os::BorrowFile(file_.get());
   const uint64_t bytes = uint64_t{pages_} * kPageBytes;
   for (uint64_t offset = 0; offset < bytes;) {
+    if (!GoesOn()) return Interrupted();
     std::ranges::generate(words, std::ref(random));
     const std::span<const std::byte> part =
         std::as_bytes(std::span(words)).first(std::min<uint64_t>(words.size() * 8, bytes - offset));
@@ -205,6 +215,11 @@ absl::Status Run::MakeAreas() {
     }
     if (status.ok()) break;
     areas_.clear();
+    // Of what may be the lock limit alone: with fewer pages it may go. Not an unreadable page.
+    const bool may_be_limit = absl::IsResourceExhausted(status) ||
+                              absl::IsPermissionDenied(status) || absl::IsUnavailable(status);
+    if (!may_be_limit) return status;
+    if (!GoesOn()) return Interrupted();
     if (pages_ <= kPagesMin) {
       return absl::ResourceExhaustedError(absl::StrCat(
           status.message(), options_.modes.size() > 1
@@ -225,9 +240,10 @@ absl::Status Run::MakeAreas() {
 void Run::AddFindings(BenchResult& result) {
   if (pressure_ && !pressure_->IsRunning()) {
     result.pressure_died = true;
-    Note(
-        "The pressure process has ended early: the kernel took it for want of memory. Lower "
-        "--pressure.");
+    Note(pressure_->was_killed()
+             ? "The pressure process was killed, by the kernel for want of memory or by somebody "
+               "else. If nobody else did, lower --pressure."
+             : "The pressure process has ended early: it got no memory. Lower --pressure.");
   }
   if (options_.adversary != Adversary::kPageOut) return;
   for (const ModeResult& mode : result.modes) {
@@ -263,6 +279,7 @@ BenchResult Run::Describe(Measurement measured) {
 absl::StatusOr<BenchResult> Run::Do() {
   for (const auto step : {&Run::EnterCgroup, &Run::OpenFile, &Run::MakePlanOfAll}) {
     if (absl::Status status = (this->*step)(); !status.ok()) return status;
+    if (!GoesOn()) return Interrupted();
   }
   if (options_.file.empty()) {
     if (absl::Status status = FillTemporaryFile(); !status.ok()) return status;

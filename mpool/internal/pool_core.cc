@@ -200,7 +200,7 @@ os::Result<Pinned> PoolCore::Fetch(PageNumber page, Access access, Deadline dead
       found.Use();
       if (access != Access::kNone) {
         const os::Errno error = EnsureLocked(found.frame());
-        if (!error.ok()) return error;
+        if (!error.ok()) return NoFrameFor(page, error);
       }
       const os::Result<Pinned> pinned = Pin(found.frame(), access, deadline);
       // Whom it has waited for may have died.
@@ -223,7 +223,7 @@ os::Result<Pinned> PoolCore::Fetch(PageNumber page, Access access, Deadline dead
       const os::Errno error = EnsureLocked(*taken);
       if (error.ok()) return Load(page, *taken, access);
       GiveBack(*taken);
-      return error;
+      return NoFrameFor(page, error);
     }
     GiveBack(*taken);
   }
@@ -354,7 +354,7 @@ os::Result<Pinned> PoolCore::New(const PageNumber* requested, Access access, Pag
   if (!frame.ok()) return NoFrameFor(*page, frame.error());
   if (const os::Errno error = EnsureLocked(*frame); !error.ok()) {
     GiveBack(*frame);
-    return error;
+    return NoFrameFor(*page, error);
   }
   page = ChooseNumber(requested);  // again, as taking a frame may have let go of the latch
   if (!page.ok()) {
@@ -434,7 +434,6 @@ void PoolCore::SetSuspects(SuspectMode mode) {
   config_.suspects = mode;
 }
 
-// More can be owed than there are, for a moment, and where somebody has put a page too often.
 struct mpool_stat PoolCore::Stats() {
   const Holder holder(*this);
   struct mpool_stat stats = StatsOf(*state_, frames_.state(), frames_.lines().Sum());

@@ -50,6 +50,8 @@ PoolReport PoolCore::Report() {
       pages.emplace_back(frame, header(frame).page_number);
     });
   }
+  // Not while the pool waits.
+  report.frames.reserve(report.ordinary + extent);
   const auto look = [&](uint64_t begin, uint64_t end) {
     for (uint64_t first = begin; first < end; first += kFramesPerLook) {
       const uint64_t last = std::min(end, first + kFramesPerLook);

@@ -84,6 +84,16 @@ class Decoder {
   bool ok_ = true;
 };
 
+// So that what is worked out from them, addresses above all, does not overflow.
+bool HasPlausibleSizes(const PoolReport& report) {
+  constexpr uint64_t kAddressesEnd = uint64_t{1} << 57;
+  return report.frames.size() <= kFramesMax && report.ordinary <= report.frames.size() &&
+         report.first_growth_frame >= report.ordinary && report.first_growth_frame <= kFramesMax &&
+         report.page_size <= report.frame_stride && report.frame_stride <= uint64_t{1} << 33 &&
+         (report.page_size > 0 || report.frames.empty()) && report.frames_at < kAddressesEnd &&
+         (report.frames.empty() || report.OffsetOf(report.frames.size() - 1) < kAddressesEnd);
+}
+
 }  // namespace
 
 FrameMarks MarksOf(const FrameHeader& header) {
@@ -125,8 +135,7 @@ std::optional<PoolReport> Decode(std::span<const std::byte>& bytes) {
   report.pins = decoder.All<PinReport>();
   report.participants = decoder.All<ParticipantReport>();
   const auto is_frame = [&](const PinReport& pin) { return pin.frame < report.frames.size(); };
-  if (!decoder.ok() || report.ordinary > report.frames.size() ||
-      !std::ranges::all_of(report.pins, is_frame)) {
+  if (!decoder.ok() || !HasPlausibleSizes(report) || !std::ranges::all_of(report.pins, is_frame)) {
     return std::nullopt;
   }
   bytes = decoder.rest();

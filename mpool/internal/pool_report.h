@@ -1,7 +1,7 @@
 // PoolReport: what somebody outside sees of a pool: its counters, its frames, its pins.
 //
 // Of a pool that processes share it is put together from the pool's object in memory, without any
-// of them noticing (pool_observer.h); a pool of one process that was opened to be seen reports
+// of them noticing (SharedRegion::Observe); a pool of one process that was opened to be seen reports
 // itself (publisher.h). Everything in it was true a moment ago, though not necessarily all at one
 // moment.
 //

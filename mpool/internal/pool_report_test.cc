@@ -86,6 +86,29 @@ TEST(PoolReport, IsNoneWhereANumberIsTooLarge) {
   EXPECT_FALSE(Decode(rest).has_value());
 }
 
+// What somebody sends may be anything; what is decoded can be worked with.
+TEST(PoolReport, HasSizesThatFitEachOtherWhateverByteIsWrong) {
+  const std::vector<std::byte> bytes = Encoded();
+  int decoded = 0;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    for (const unsigned flip : {0x01u, 0x80u, 0xffu}) {
+      std::vector<std::byte> wrong = bytes;
+      wrong[i] ^= static_cast<std::byte>(flip);
+      std::span<const std::byte> rest = wrong;
+      const std::optional<PoolReport> report = Decode(rest);
+      if (!report) continue;
+      ++decoded;
+      EXPECT_LE(report->page_size, report->frame_stride) << i;
+      EXPECT_LE(report->ordinary, report->frames.size()) << i;
+      for (uint64_t place = 0; place < report->frames.size(); ++place) {
+        const uint64_t end = report->frames_at + report->OffsetOf(place) + report->frame_stride;
+        EXPECT_LT(end, uint64_t{1} << 59) << i;
+      }
+    }
+  }
+  EXPECT_GT(decoded, 0);
+}
+
 TEST(ProcessReport, ComesOutAsItWentInOrNotAtAll) {
   ProcessReport report;
   report.pid = 77;

@@ -12,6 +12,7 @@ struct mpool_stat StatsOf(const PoolState& state, const MemoryState& memory,
   // A hit is in its slot before it is counted.
   const uint64_t taken = lines.hits + state.line_pins + state.owed_pins;
   stats.puts += taken - std::min(taken, lines.pins);
+  // More can be owed than there are, for a moment, and where somebody has put a page too often.
   const uint64_t pins = state.counted_pins + lines.pins;
   stats.pins = pins - std::min(pins, state.owed_pins);
   stats.frames = memory.ordinary + memory.growth;

@@ -11,6 +11,9 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
 #include "mpool/internal/error_text.h"
 #include "os/at_fork.h"
 #include "os/latch.h"
@@ -23,8 +26,10 @@ namespace mpool::internal {
 namespace {
 
 constexpr std::chrono::milliseconds kTransferTime{2000};
-// Of a report: some bytes for each frame of a pool that is as large as a machine.
-constexpr size_t kReportBytesMax = size_t{1} << 30;
+// Of all reports together: some bytes for each frame of pools that are as large as a machine.
+constexpr size_t kReportBytesMax = size_t{1} << 28;
+// Also where others have used up the time: a process that answers at once is heard.
+constexpr std::chrono::milliseconds kTimeForOneMin{20};
 constexpr int kNamesMax = 16;
 
 std::string PrefixOf(uint32_t user) { return "mpool-stat." + std::to_string(user) + "."; }
@@ -35,136 +40,94 @@ std::string NameOf(const os::ProcessIdentity& process, int attempt) {
          std::to_string(process.pid) + "." + std::to_string(attempt);
 }
 
+// Of a socket's name; 0: it has none.
+int32_t PidIn(const std::string& name) {
+  const std::vector<std::string> parts = absl::StrSplit(name, '.');
+  int32_t pid = 0;
+  if (parts.size() != 5 || !absl::SimpleAtoi(parts[3], &pid)) return 0;
+  return pid;
+}
+
 bool IsAllowed(const os::Result<os::LocalConnection::Peer>& peer) {
   return peer.ok() && (peer->user == os::CurrentUser() || peer->user == 0);
 }
 
-class Publisher {
- public:
-  // Never destroyed: a thread may be waiting in it when the process ends. Null: no memory.
-  static Publisher* Get();
-  // Null: nothing was ever published.
-  static Publisher* Existing() { return the_one_.load(std::memory_order_acquire); }
-
-  os::Errno Add(PoolCore& pool, const std::string& file);
-  void Remove(PoolCore& pool);
-
- private:
-  struct Published {
-    PoolCore* pool;
-    std::string name, file;
-  };
-
-  os::Errno Start() ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch_);
-  void Serve();
-  std::vector<std::byte> Answer();
-
-  static void BeforeFork() ABSL_NO_THREAD_SAFETY_ANALYSIS;
-  static void InParent() ABSL_NO_THREAD_SAFETY_ANALYSIS;
-  static void InChild();
-
-  static std::atomic<Publisher*> the_one_;
-
-  os::Latch latch_;  // held while a report is made, so that no pool ends meanwhile
-  std::vector<Published> pools_ ABSL_GUARDED_BY(latch_);
-  std::optional<os::LocalListener> listener_;  // changes with the latch, while no thread serves
-  std::thread thread_ ABSL_GUARDED_BY(latch_);
-  uint64_t last_number_ ABSL_GUARDED_BY(latch_) = 0;
+struct Published {
+  PoolCore* pool;
+  uint64_t number;
+  std::string file;
+  bool is_reporting = false;  // it stays until that is done
 };
 
-std::atomic<Publisher*> Publisher::the_one_{nullptr};
+// What is published, and the thread that answers. Never destroyed: the thread may be waiting there
+// when the process ends. In a forked child it is replaced, and the parent's left as it was.
+struct Publisher {
+  std::vector<Published> pools;
+  std::optional<os::LocalListener> listener;  // changes while no thread serves
+  std::thread thread;
+  std::atomic<bool> stops = false;
+  uint64_t last_number = 0;
+  os::LatchCondition reported;
+};
 
-Publisher* Publisher::Get() {
-  static const bool forks_are_seen = os::CallAroundFork(BeforeFork, InParent, InChild);
-  Publisher* there = the_one_.load(std::memory_order_acquire);
-  if (there != nullptr || !forks_are_seen) return there;
-  Publisher* const made = new (std::nothrow) Publisher();
-  if (made == nullptr || the_one_.compare_exchange_strong(there, made)) return made;
-  delete made;
-  return there;
-}
+// Held around fork(2), so that a child finds the publisher whole, and can close its descriptor.
+constinit os::Latch latch;
+constinit Publisher* publisher ABSL_GUARDED_BY(latch) = nullptr;  // null: nothing was published
 
-// With the latch, so that the listener is not just being closed.
-void Publisher::BeforeFork() {
-  if (Publisher* const there = the_one_.load()) there->latch_.Lock();
+void BeforeFork() ABSL_NO_THREAD_SAFETY_ANALYSIS { latch.Lock(); }
+void InParent() ABSL_NO_THREAD_SAFETY_ANALYSIS { latch.Unlock(); }
+// A copy of the listener would keep the parent's name in use.
+void InChild() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  if (publisher != nullptr) publisher->listener.reset();
+  publisher = nullptr;
+  latch.Unlock();
 }
-void Publisher::InParent() {
-  if (Publisher* const there = the_one_.load()) there->latch_.Unlock();
-}
-// The parent's is left as it is, but for its descriptor, which would keep its name in use.
-void Publisher::InChild() {
-  Publisher* const parents = the_one_.exchange(nullptr);
-  if (parents != nullptr) parents->listener_.reset();
-}
+const bool forks_are_seen = os::CallAroundFork(BeforeFork, InParent, InChild);
 
-os::Errno Publisher::Start() {
-  const os::ProcessIdentity self = os::ProcessIdentity::OfThisProcess();
-  os::Errno error(EADDRINUSE);
-  for (int i = 0; i < kNamesMax && error == os::Errno(EADDRINUSE); ++i) {
-    os::Result<os::LocalListener> listener = os::LocalListener::Listen(NameOf(self, i));
-    error = listener.ok() ? os::kSuccess : listener.error();
-    if (listener.ok()) listener_.emplace(std::move(*listener));
-  }
-  if (error.ok()) error = os::StartThread(thread_, "mpool-stat", [this] { Serve(); });
-  if (!error.ok()) listener_.reset();
-  return error;
-}
-
-os::Errno Publisher::Add(PoolCore& pool, const std::string& file) {
-  const os::LatchHolder holder(latch_);
-  if (!listener_.has_value()) {  // else a thread serves, or Remove starts one again
-    if (const os::Errno error = Start(); !error.ok()) return error;
-  }
-  const std::string process = std::to_string(os::ProcessIdentity::OfThisProcess().pid);
-  pools_.push_back({&pool, process + "." + std::to_string(++last_number_), file});
-  return os::kSuccess;
-}
-
-void Publisher::Remove(PoolCore& pool) {
-  std::thread ended;
-  {
-    const os::LatchHolder holder(latch_);
-    std::erase_if(pools_, [&](const Published& published) { return published.pool == &pool; });
-    if (!pools_.empty() || !thread_.joinable()) return;
-    listener_->Stop();
-    ended = std::move(thread_);
-  }
-  ended.join();
-  const os::LatchHolder holder(latch_);
-  listener_.reset();
-  if (!pools_.empty()) (void)Start();  // of one that came meanwhile
-}
-
-std::vector<std::byte> Publisher::Answer() {
+// Reports pool after pool, each without the latch, so that neither a fork nor other pools wait.
+std::vector<std::byte> Answer(Publisher& self) {
+  const os::ProcessIdentity process = os::ProcessIdentity::OfThisProcess();
   ProcessReport report;
-  const os::ProcessIdentity self = os::ProcessIdentity::OfThisProcess();
-  report.pid = self.pid;
-  report.pid_namespace = self.pid_namespace;
+  report.pid = process.pid;
+  report.pid_namespace = process.pid_namespace;
   (void)mpin_get_stat(&report.pins, sizeof(report.pins));
-  {
-    const os::LatchHolder holder(latch_);
-    for (const Published& published : pools_) {
-      PoolReport& pool = report.pools.emplace_back(published.pool->Report());
-      pool.name = published.name;
-      pool.file = published.file;
+  for (uint64_t last = 0;;) {
+    Published published;
+    {
+      const os::LatchHolder holder(latch);
+      const auto next =
+          std::ranges::find_if(self.pools, [&](const Published& one) { return one.number > last; });
+      if (next == self.pools.end()) break;
+      next->is_reporting = true;
+      published = *next;
     }
+    last = published.number;
+    const auto done = absl::MakeCleanup([&] {
+      const os::LatchHolder holder(latch);
+      std::ranges::find(self.pools, last, &Published::number)->is_reporting = false;
+      self.reported.NotifyAll();
+    });
+    PoolReport& pool = report.pools.emplace_back(published.pool->Report());
+    pool.name = std::to_string(process.pid) + "." + std::to_string(published.number);
+    pool.file = published.file;
   }
   std::vector<std::byte> bytes;
   Encode(report, bytes);
   return bytes;
 }
 
-void Publisher::Serve() {
+void Serve(Publisher& self) {
   for (;;) {
-    const os::Result<os::LocalConnection> connection = listener_->Accept(kTransferTime);
+    const os::Result<os::LocalConnection> connection = self.listener->Accept(kTransferTime);
+    // What has come before it was stopped is accepted still.
+    if (self.stops.load()) return;
     if (!connection.ok()) {
-      if (connection.error() == os::Errno(EINVAL)) return;          // stopped
       std::this_thread::sleep_for(std::chrono::milliseconds(100));  // no descriptors, say
       continue;
     }
     if (!IsAllowed(connection->OtherSide())) continue;
     try {
-      (void)connection->Send(Answer());  // who asks may have gone
+      (void)connection->Send(Answer(self));  // who asks may have gone
     } catch (const std::bad_alloc&) {
       // It gets no answer, and can ask again.
     }
@@ -172,18 +135,72 @@ void Publisher::Serve() {
   }
 }
 
+os::Errno Start(Publisher& self) ABSL_EXCLUSIVE_LOCKS_REQUIRED(latch) {
+  const os::ProcessIdentity process = os::ProcessIdentity::OfThisProcess();
+  os::Errno error(EADDRINUSE);
+  for (int i = 0; i < kNamesMax && error == os::Errno(EADDRINUSE); ++i) {
+    os::Result<os::LocalListener> listener = os::LocalListener::Listen(NameOf(process, i));
+    error = listener.ok() ? os::kSuccess : listener.error();
+    if (listener.ok()) self.listener.emplace(std::move(*listener));
+  }
+  self.stops = false;
+  if (error.ok()) error = os::StartThread(self.thread, "mpool-stat", [&self] { Serve(self); });
+  if (!error.ok()) self.listener.reset();
+  return error;
+}
+
+os::Errno Add(PoolCore& pool, const std::string& file) {
+  const os::LatchHolder holder(latch);
+  if (publisher == nullptr) publisher = new (std::nothrow) Publisher();
+  if (publisher == nullptr || !forks_are_seen) return os::Errno(EAGAIN);
+  if (!publisher->listener.has_value()) {  // else a thread serves, or Withdraw starts one again
+    if (const os::Errno error = Start(*publisher); !error.ok()) return error;
+  }
+  publisher->pools.push_back({&pool, ++publisher->last_number, file});
+  return os::kSuccess;
+}
+
+// Ends the thread, as there is nothing to tell any more.
+void Stop(Publisher& self) {
+  std::thread ended;
+  {
+    const os::LatchHolder holder(latch);
+    if (!self.pools.empty() || !self.thread.joinable()) return;
+    self.stops = true;
+    self.listener->Stop();
+    ended = std::move(self.thread);
+  }
+  ended.join();
+  const os::LatchHolder holder(latch);
+  self.listener.reset();
+  if (!self.pools.empty()) (void)Start(self);  // of one that came meanwhile
+}
+
 }  // namespace
 
 os::Errno Publish(PoolCore& pool, const std::string& file) {
-  Publisher* const publisher = Publisher::Get();
-  if (publisher == nullptr) return Failed(os::Errno(EAGAIN), "no memory for publishing a pool");
-  const os::Errno error = publisher->Add(pool, file);
+  const os::Errno error = Add(pool, file);
   if (error.ok()) return error;
   return Failed(error, "the pool cannot be published: %s", std::strerror(error.code()));
 }
 
 void Withdraw(PoolCore& pool) {
-  if (Publisher* const publisher = Publisher::Existing()) publisher->Remove(pool);
+  Publisher* self = nullptr;
+  {
+    const os::LatchHolder holder(latch);
+    self = publisher;
+    if (self == nullptr) return;
+    for (;;) {
+      const auto published = std::ranges::find(self->pools, &pool, &Published::pool);
+      if (published == self->pools.end()) return;
+      if (!published->is_reporting) {
+        self->pools.erase(published);
+        break;
+      }
+      self->reported.Wait(latch);
+    }
+  }
+  Stop(*self);
 }
 
 os::Result<std::vector<PublishedProcess>> AskPublished(std::chrono::milliseconds timeout,
@@ -192,20 +209,31 @@ os::Result<std::vector<PublishedProcess>> AskPublished(std::chrono::milliseconds
   const os::Result<std::vector<std::string>> names =
       os::LocalListener::List(user == 0 ? "mpool-stat." : PrefixOf(user));
   if (!names.ok()) return names.error();
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  size_t bytes_left = kReportBytesMax;
   std::vector<PublishedProcess> all;
   for (const std::string& name : *names) {
-    const os::Result<os::LocalConnection> connection = os::LocalConnection::Connect(name, timeout);
-    if (!connection.ok()) continue;  // it has ended
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    const os::Result<os::LocalConnection> connection =
+        os::LocalConnection::Connect(name, std::max(left, kTimeForOneMin));
+    if (!connection.ok() && connection.error() == os::Errno(ECONNREFUSED))
+      continue;  // it has ended
+    if (!connection.ok()) {
+      silent.push_back(PidIn(name));
+      continue;
+    }
     const os::Result<os::LocalConnection::Peer> peer = connection->OtherSide();
     if (!peer.ok() || (user != 0 && peer->user != user)) continue;
     std::vector<std::byte> bytes;
-    const os::Errno error = connection->ReceiveAll(kReportBytesMax, bytes);
+    const os::Errno error = connection->ReceiveAll(bytes_left, bytes);
+    bytes_left -= std::min(bytes_left, bytes.size());
     std::optional<ProcessReport> report;
     if (error.ok()) report = DecodeProcess(bytes);
     if (report) {
       all.push_back({peer->pid, std::move(*report)});
-    } else if (!error.ok() || !bytes.empty()) {
-      silent.push_back(peer->pid);
+    } else {
+      silent.push_back(peer->pid != 0 ? peer->pid : PidIn(name));
     }
   }
   return all;

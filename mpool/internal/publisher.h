@@ -22,7 +22,8 @@ namespace mpool::internal {
 // `file`: the path of its file. EADDRINUSE: other users have taken all names of this process.
 // EAGAIN: no thread, or no memory. The text is in ErrorText().
 os::Errno Publish(PoolCore& pool, const std::string& file);
-// Nothing, if it is not published. Waits for an answer that is being made.
+// Nothing, if it is not published. Waits for a report of the pool that is being made, and where it
+// was the last one for an answer that is being sent, two seconds at most.
 void Withdraw(PoolCore& pool);
 
 // The other side.
@@ -32,8 +33,9 @@ struct PublishedProcess {
   ProcessReport report;
 };
 // All processes of this user, in this network namespace, that publish pools; root sees those of all
-// users. A process that does not answer in time (it is stopped, say), or is of another version of
-// this library, is told in `silent`, by its pid. Throws std::bad_alloc.
+// users. One that does not answer (it is stopped, say, or has no memory), or is of another version of
+// this library, is told in `silent`, by its pid. Takes little longer than `timeout`, however many are
+// silent. Throws std::bad_alloc.
 os::Result<std::vector<PublishedProcess>> AskPublished(std::chrono::milliseconds timeout,
                                                        std::vector<int32_t>& silent);
 

@@ -21,7 +21,13 @@ class Copy {
  public:
   Copy(const os::SharedObject& object, uint64_t offset, uint64_t count)
       : items_(std::make_unique<T[]>(count)), count_(count) {
-    (void)object.Read(offset, static_cast<void*>(items_.get()), count * sizeof(T));
+    // One read(2) gives 2 GiB at most.
+    auto* const bytes = static_cast<std::byte*>(static_cast<void*>(items_.get()));
+    for (size_t at = 0; at < count * sizeof(T);) {
+      const os::Result<size_t> read = object.Read(offset + at, bytes + at, count * sizeof(T) - at);
+      if (!read.ok() || *read == 0) break;
+      at += *read;
+    }
   }
   T* data() const { return items_.get(); }
   std::span<T> items() const { return {items_.get(), count_}; }
