@@ -26,7 +26,7 @@ bool HardLimitAllowsIt(const DoctorFacts& facts) {
   return facts.memlock_known && (!hard || *hard >= BytesNeeded(facts));
 }
 
-// So that any limit from here on would lower it.
+// A limit for the size might then be a lower one than there is.
 bool SoftLimitAllowsIt(const DoctorFacts& facts) {
   const auto& soft = facts.limits.memlock_soft_bytes;
   return facts.memlock_known && (!soft || *soft >= BytesNeeded(facts));
