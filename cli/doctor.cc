@@ -71,6 +71,10 @@ void Print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), s
 // The text alone goes to stdout, so that it can be pasted and piped.
 int PrintFix(const DoctorFacts& facts, const std::string& kind, bool quiet) {
   const Fix fix = FixOf(*FixKindOf(kind), facts);
+  if (fix.is_needless) {
+    if (!quiet) absl::FPrintF(stderr, "# %s.\n", fix.notes.front());
+    return 0;
+  }
   if (fix.text.empty()) {
     return Fail(kFailure, absl::StrCat("--fix=", kind, " does not work here: ", fix.notes.front()));
   }
@@ -88,7 +92,7 @@ int PrintFix(const DoctorFacts& facts, const std::string& kind, bool quiet) {
 
 int ExitCodeOf(const Report& report) {
   if (!report.no_proof.empty()) return kFailure;
-  if (report.proof && report.proof->outcome == Proof::Outcome::kRefuted) return kFailure;
+  if (report.proof && report.proof->outcome != Proof::Outcome::kProved) return kFailure;
   switch (report.verdict.answer) {
     case Verdict::Answer::kYes:
       return 0;
@@ -104,7 +108,7 @@ int ExitCodeOf(const Report& report) {
 void PrintFailureOf(const Report& report) {
   if (!report.no_proof.empty()) {
     (void)Fail(kFailure, absl::StrCat("no proof: ", report.no_proof));
-  } else if (report.proof && report.proof->outcome == Proof::Outcome::kRefuted) {
+  } else if (report.proof && report.proof->outcome != Proof::Outcome::kProved) {
     (void)Fail(kFailure, report.proof->conclusion);
   }
 }

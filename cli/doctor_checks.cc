@@ -1,5 +1,6 @@
 #include "cli/doctor_checks.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -22,8 +23,9 @@ std::string InKib(std::optional<uint64_t> limit) {
 }
 
 std::string MemoryAdvice(const DoctorFacts& facts, bool in_bytes) {
-  const uint64_t usable = BytesUsable(facts);
+  const uint64_t usable = std::min(BytesUsable(facts), facts.physical_bytes);
   const std::string less = absl::StrCat("lock no more than ", RoundedText(usable, in_bytes));
+  if (facts.limits.headroom_bound == Bound::kNone) return less;
   if (facts.limits.headroom_bound == Bound::kSystem) {
     return absl::StrCat("free memory of other programs, or ", less);
   }
@@ -164,6 +166,12 @@ Check Memory(const DoctorFacts& facts, bool in_bytes) {
   if (!known) {
     check.status = Status::kUnknown;
     check.summary = "how much is free cannot be read";
+    if (IsObstacle(Obstacle::kMemory, facts)) {
+      check.status = Status::kProblem;
+      absl::StrAppend(&check.summary, "; the machine has ",
+                      RoundedText(facts.physical_bytes, in_bytes));
+      check.advice = MemoryAdvice(facts, in_bytes);
+    }
     return check;
   }
   check.summary =
@@ -181,7 +189,7 @@ Check Memory(const DoctorFacts& facts, bool in_bytes) {
 }
 
 // RLIMIT_RSS and PLOCK_MAX, which mpin(3) alone observes.
-Check OwnLimit(const DoctorFacts& facts, Obstacle obstacle, const char* name,
+Check OwnLimit(const DoctorFacts& facts, Obstacle obstacle, const char* name, bool is_known,
                std::optional<uint64_t> limit, const char* advice, bool in_bytes) {
   Check check{.id = IdOf(obstacle)};
   check.values = {{"limit_bytes", BytesOrNull(limit)},
@@ -189,6 +197,11 @@ Check OwnLimit(const DoctorFacts& facts, Obstacle obstacle, const char* name,
   check.summary = absl::StrCat(name, ": ", limit ? LimitText(limit, in_bytes) : "not set");
   check.reason = "Linux ignores it; mpin(3) does not, unless the process is privileged.";
   check.detail = !limit;
+  if (!is_known) {
+    check.status = Status::kUnknown;
+    check.summary = absl::StrCat(name, ": not known");
+    return check;
+  }
   if (IsObstacle(obstacle, facts)) {
     check.status = Status::kProblem;
     check.advice = advice;
@@ -236,9 +249,12 @@ std::vector<Check> ChecksOf(const DoctorFacts& facts, bool in_bytes) {
       LockLimit(facts, in_bytes), Privilege(facts),        Namespace(facts),
       ContainerCheck(facts),      Memory(facts, in_bytes),
   };
-  checks.push_back(OwnLimit(facts, Obstacle::kRssLimit, "RLIMIT_RSS", facts.limits.rss_soft_bytes,
+  const bool rss_known = facts.is_own() || facts.process->rss.has_value();
+  checks.push_back(OwnLimit(facts, Obstacle::kRssLimit, "RLIMIT_RSS", rss_known,
+                            facts.limits.rss_soft_bytes,
                             "`ulimit -m unlimited` in the shell that starts it", in_bytes));
-  checks.push_back(OwnLimit(facts, Obstacle::kPlockMax, "PLOCK_MAX", facts.limits.plock_max_bytes,
+  checks.push_back(OwnLimit(facts, Obstacle::kPlockMax, "PLOCK_MAX", facts.is_own(),
+                            facts.limits.plock_max_bytes,
                             "a larger number for mpin_set_max_pages(3), or 0 for none", in_bytes));
   checks.push_back(Mappings(facts));
   AddMachineChecks(facts, in_bytes, checks);

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <string>
 #include <vector>
 
@@ -108,6 +109,23 @@ TEST(Verdict, WantOfMemoryComesFirst) {
   EXPECT_EQ(ObstaclesOf(facts), (std::vector{Obstacle::kMemory, Obstacle::kLockLimit}));
 }
 
+TEST(Verdict, MoreThanTheMachineHasIsNoWhateverElseIsKnown) {
+  DoctorFacts facts = InventedFacts();
+  facts.limits.headroom_bound = pinlock::Limits::Bound::kNone;  // as without /proc
+  facts.limits.headroom_bytes = ~uint64_t{0};
+  facts.size = facts.physical_bytes;
+  EXPECT_EQ(VerdictOf(facts, false).answer, Answer::kUnknown);
+  facts.size += 1;
+  EXPECT_EQ(VerdictOf(facts, false).answer, Answer::kNo);
+  EXPECT_TRUE(Has(VerdictOf(facts, false).text, "the machine has 2.0 GiB of memory, not for "))
+      << VerdictOf(facts, false).text;
+  ExpectCheck(facts, "memory", Status::kProblem, "cannot be read; the machine has 2.0 GiB");
+  EXPECT_TRUE(Has(CheckOf(facts, "memory").advice, "lock no more than 2.0 GiB"));
+  EXPECT_TRUE(Has(VerdictOf(facts, false).text, "it was not tried"));
+  facts.process = os::ProcessLimits{};
+  EXPECT_FALSE(Has(VerdictOf(facts, false).text, "it was not tried"));
+}
+
 TEST(Verdict, OfAnotherProcessIsByItsNumbers) {
   DoctorFacts facts = InventedFacts();
   facts.process = os::ProcessLimits{};
@@ -124,6 +142,7 @@ TEST(Verdict, OfAnotherProcessIsByItsNumbers) {
   facts.process->has_memory = false;
   EXPECT_EQ(VerdictOf(facts, false).answer, Answer::kNo);
   EXPECT_TRUE(Has(VerdictOf(facts, false).text, "no memory of its own"));
+  EXPECT_EQ(ObstaclesOf(facts), std::vector<Obstacle>());
 }
 
 TEST(Verdict, CountsWholePages) {
@@ -247,6 +266,11 @@ TEST(Checks, LimitsThatLinuxIgnores) {
   facts.limits.plock_max_bytes = 128 * kMiB;
   ExpectCheck(facts, "rss-limit", Status::kProblem, "RLIMIT_RSS: 128 MiB");
   ExpectCheck(facts, "plock-max", Status::kProblem, "PLOCK_MAX: 128 MiB");
+  facts.process = os::ProcessLimits{};
+  ExpectCheck(facts, "rss-limit", Status::kUnknown, "RLIMIT_RSS: not known");
+  ExpectCheck(facts, "plock-max", Status::kUnknown, "PLOCK_MAX: not known");
+  facts.process->rss = os::ByteLimit{128 * kMiB, std::nullopt};
+  ExpectCheck(facts, "rss-limit", Status::kProblem, "RLIMIT_RSS: 128 MiB");
 }
 
 TEST(Checks, Mappings) {
@@ -331,6 +355,11 @@ TEST(MachineChecks, SharedMemory) {
   EXPECT_TRUE(Has(CheckOf(facts, "dev-shm").advice, "--shm-size"));
   facts.shared_memory = std::nullopt;
   ExpectCheck(facts, "dev-shm", Status::kWarning, "there is no /dev/shm");
+  facts.shared_memory_known = false;
+  ExpectCheck(facts, "dev-shm", Status::kUnknown, "may not be looked at");
+  facts.shared_memory_known = true;
+  facts.shared_memory = os::FileSystemRoom{0, 0};
+  ExpectCheck(facts, "dev-shm", Status::kOk, "no limit of its own");
 }
 
 TEST(MachineChecks, WhatAPoolNeedsIsTried) {
@@ -345,6 +374,10 @@ TEST(MachineChecks, WhatAPoolNeedsIsTried) {
   facts.io_uring = std::nullopt;
   facts.membarrier = std::nullopt;
   ExpectCheck(facts, "io-uring", Status::kUnknown, "cannot be tried");
+  facts.io_uring_error = os::Errno(EMFILE);
+  ExpectCheck(facts, "io-uring", Status::kUnknown, "not now: EMFILE");
+  facts.io_uring_error = os::Errno(ENOMEM);
+  ExpectCheck(facts, "io-uring", Status::kWarning, "the lock limit has no room for its rings");
   ExpectCheck(facts, "membarrier", Status::kUnknown, "cannot be tried");
 }
 
@@ -370,11 +403,17 @@ TEST(FactsOfAProcess, AreReadFromItsFiles) {
   ExpectCheck(*facts, "container", Status::kOk, "no container; systemd unit db.service");
   ExpectCheck(*facts, "memory", Status::kOk, "1.0 GiB free of 2.0 GiB");
   ExpectCheck(*facts, "mappings", Status::kOk, "1 of 65530");
+  ExpectCheck(*facts, "dev-shm", Status::kWarning, "there is no /dev/shm");  // in its root
+  EXPECT_EQ(facts->limits.headroom_reserve_bytes, 8 * kMiB);
   EXPECT_EQ(VerdictOf(*facts, false).answer, Answer::kNo);
   // In the initial user namespace the claim is believed.
   tree.Write("/proc/77/uid_map", "0 0 4294967295\n");
   EXPECT_EQ(VerdictOf(*ReadFactsOf(77, 64 * kMiB, tree.root()), false).answer, Answer::kYes);
   EXPECT_EQ(ReadFactsOf(78, 1, tree.root()).error(), os::Errno(ENOENT));
+  // Not in another one that maps every user onto itself.
+  tree.Write("/proc/self/ns/user", "");
+  tree.Write("/proc/77/ns/user", "");
+  EXPECT_EQ(VerdictOf(*ReadFactsOf(77, 64 * kMiB, tree.root()), false).answer, Answer::kNo);
   tree.Remove("/proc/77/status");
   tree.Remove("/proc/77/limits");
   EXPECT_EQ(ReadFactsOf(77, 1, tree.root()).error(), os::Errno(EACCES));

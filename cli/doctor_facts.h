@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "os/container.h"
+#include "os/errno.h"
 #include "os/machine_settings.h"
 #include "os/process_limits.h"
 #include "os/result.h"
@@ -47,14 +48,19 @@ struct DoctorFacts {
   } caller;
 
   os::MachineSettings machine;
-  std::optional<os::FileSystemRoom> shared_memory;  // of /dev/shm
-  std::optional<bool> io_uring;                     // tried; nullopt: it was not
+  std::optional<os::FileSystemRoom> shared_memory;  // of the process' /dev/shm; nullopt: none
+  bool shared_memory_known = true;
+  // Tried; nullopt: it was not, or neither is to be had nor refused (`io_uring_error`).
+  std::optional<bool> io_uring;
+  os::Errno io_uring_error;
   std::optional<bool> membarrier;
 
   // What became of locking `size` bytes (TryToLock). nullopt: it was not tried.
   std::optional<absl::Status> trial;
 
   bool is_own() const { return !process; }
+  // False: a kernel thread or a zombie.
+  bool has_memory() const { return !process || process->has_memory; }
 };
 
 // Of this process. Tries what can be tried but the lock itself, and leaves nothing changed.

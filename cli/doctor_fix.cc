@@ -26,7 +26,20 @@ bool HardLimitAllowsIt(const DoctorFacts& facts) {
   return facts.memlock_known && (!hard || *hard >= BytesNeeded(facts));
 }
 
-// Where that is so: rounded up, but not beyond the hard limit.
+// A limit for the size might then be a lower one than there is.
+bool SoftLimitAllowsIt(const DoctorFacts& facts) {
+  const auto& soft = facts.limits.memlock_soft_bytes;
+  return facts.memlock_known && (!soft || *soft >= BytesNeeded(facts));
+}
+
+Fix NothingToRaise() {
+  Fix fix;
+  fix.notes = {"the soft limit allows it already: there is nothing to raise"};
+  fix.is_needless = true;
+  return fix;
+}
+
+// Where the hard limit allows it: rounded up, but not beyond the hard limit.
 uint64_t SoftLimitToAskFor(const DoctorFacts& facts) {
   return std::min(LimitToAskFor(facts), facts.limits.memlock_hard_bytes.value_or(~uint64_t{0}));
 }
@@ -39,10 +52,15 @@ bool SudoMayHelp(const DoctorFacts& facts) {
 
 Fix NoFix(const DoctorFacts& facts) {
   Fix fix;
+  if (HardLimitAllowsIt(facts)) {
+    fix.notes = {
+        "the process belongs to another user: ask as its user, or as root with CAP_SYS_RESOURCE"};
+    return fix;
+  }
   const auto& hard = facts.limits.memlock_hard_bytes;
   fix.notes = {absl::StrCat("the hard limit is ",
                             facts.memlock_known ? LimitText(hard, false) : "not known",
-                            ", and nobody in here may raise it (CAP_SYS_RESOURCE in the initial "
+                            ", and this user may not raise it (CAP_SYS_RESOURCE in the initial "
                             "user namespace, which was tried): it has to be raised where this is "
                             "started from")};
   return fix;
@@ -51,6 +69,7 @@ Fix NoFix(const DoctorFacts& facts) {
 Fix UlimitHere(const DoctorFacts& facts) {
   const uint64_t bytes = LimitToAskFor(facts);
   const std::string both = absl::StrCat("--memlock=", bytes, ":", bytes);
+  if (SoftLimitAllowsIt(facts)) return NothingToRaise();
   Fix fix;
   if (HardLimitAllowsIt(facts)) {
     fix.place = "In the shell that starts the program";
@@ -79,8 +98,14 @@ Fix UlimitHere(const DoctorFacts& facts) {
 Fix Prlimit(const DoctorFacts& facts) {
   const uint64_t bytes = LimitToAskFor(facts);
   const std::string command = absl::StrCat("prlimit --pid ", facts.process->pid, " --memlock=");
-  const bool is_ours = facts.caller.uid == 0 || facts.uid == facts.caller.uid;
+  // Root alone is not enough: it may have lost the capability.
+  const bool is_ours = facts.uid == facts.caller.uid || facts.caller.may_raise_hard_limit;
   Fix fix;
+  if (!facts.has_memory()) {
+    fix.notes = {"the process has no memory of its own to lock"};
+    return fix;
+  }
+  if (SoftLimitAllowsIt(facts)) return NothingToRaise();
   fix.place = "At once, for the running process";
   fix.notes = {"The unit is bytes. What it starts later inherits the limit."};
   if (HardLimitAllowsIt(facts) && (is_ours || SudoMayHelp(facts))) {
@@ -211,6 +236,8 @@ std::vector<FixKind> KindsOf(const DoctorFacts& facts) {
       break;
   }
   if (!facts.limits.in_initial_user_namespace) return {};
+  // It may well be in the container that the caller is in.
+  if (!around.root_known && facts.caller.in_container) return {};
   const bool is_service = around.unit.ends_with(".service");
   if (is_service || around.user_manager) return {FixKind::kSystemd};
   return {FixKind::kPam};

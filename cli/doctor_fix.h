@@ -28,6 +28,7 @@ struct Fix {
   std::string place = {};  // where the text goes: half a sentence
   std::string text = {};   // to paste as it is: lines, each with a newline; empty: none would work
   std::vector<std::string> notes = {};  // sentences; or why none would work
+  bool is_needless = false;             // there is nothing to change, so there is no text
 };
 
 // What the limit should be, in bytes: what is needed, rounded up to 64 KiB, and to 1 MiB from

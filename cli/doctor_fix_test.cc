@@ -82,6 +82,27 @@ TEST(Ulimit, RaisesTheSoftLimitUpToTheHardOne) {
   EXPECT_EQ(FixesFor(facts).front().text, "ulimit -S -l 65536\n");
 }
 
+TEST(Ulimit, NeverLowersALimitThatAllowsIt) {
+  DoctorFacts facts = LimitedFacts();
+  for (const uint64_t size : {uint64_t{1}, kMiB, 8 * kMiB}) {
+    facts.size = size;
+    const Fix fix = FixOf(FixKind::kUlimit, facts);
+    EXPECT_EQ(fix.text, "") << size;
+    EXPECT_TRUE(fix.is_needless) << size;
+    EXPECT_TRUE(Has(fix.notes.front(), "there is nothing to raise")) << size;
+  }
+  facts.process = os::ProcessLimits{};
+  facts.process->pid = 77;
+  EXPECT_TRUE(FixOf(FixKind::kUlimit, facts).is_needless);
+  EXPECT_EQ(FixOf(FixKind::kUlimit, facts).text, "");
+  facts.limits.locked_bytes = 4096;
+  EXPECT_FALSE(FixOf(FixKind::kUlimit, facts).is_needless);
+  facts.limits.memlock_soft_bytes = std::nullopt;
+  EXPECT_TRUE(FixOf(FixKind::kUlimit, facts).is_needless);
+  facts.memlock_known = false;
+  EXPECT_FALSE(FixOf(FixKind::kUlimit, facts).is_needless);
+}
+
 TEST(Ulimit, IsNotRoundedBeyondTheHardLimit) {
   DoctorFacts facts = LimitedFacts();
   facts.limits.locked_bytes = 4096;
@@ -137,6 +158,37 @@ TEST(Ulimit, OfARunningProcessIsChangedInPlace) {
   EXPECT_EQ(FixOf(FixKind::kUlimit, facts).text, "");
   facts.caller.may_raise_hard_limit = true;
   EXPECT_EQ(FixOf(FixKind::kUlimit, facts).text, "prlimit --pid 77 --memlock=67108864:67108864\n");
+}
+
+// Root without CAP_SYS_RESOURCE may not change what belongs to others.
+TEST(Ulimit, OfAnothersProcessSaysWhomToAsk) {
+  DoctorFacts facts = LimitedFacts();
+  facts.process = os::ProcessLimits{};
+  facts.process->pid = 77;
+  facts.limits.memlock_hard_bytes = 128 * kMiB;
+  facts.caller.uid = 0;
+  EXPECT_EQ(FixOf(FixKind::kUlimit, facts).text, "");
+  EXPECT_TRUE(Has(FixOf(FixKind::kUlimit, facts).notes.front(), "belongs to another user"));
+  facts.caller.may_raise_hard_limit = true;
+  EXPECT_EQ(FixOf(FixKind::kUlimit, facts).text, "prlimit --pid 77 --memlock=67108864:\n");
+}
+
+TEST(FixesFor, NoneHelpsAProcessWithoutMemory) {
+  DoctorFacts facts = LimitedFacts();
+  facts.process = os::ProcessLimits{};
+  facts.process->has_memory = false;
+  EXPECT_TRUE(FixesFor(facts).empty());
+  EXPECT_EQ(FixOf(FixKind::kUlimit, facts).text, "");
+  EXPECT_FALSE(FixOf(FixKind::kUlimit, facts).is_needless);
+}
+
+// It may be in the container too, where nobody reads limits.d.
+TEST(FixesFor, APlaceIsNotGuessedFromWithinAContainer) {
+  DoctorFacts facts = LimitedFacts();
+  facts.surroundings.root_known = false;
+  EXPECT_EQ(KindsFor(facts), (std::vector{FixKind::kUlimit, FixKind::kPam}));
+  facts.caller.in_container = true;
+  EXPECT_EQ(KindsFor(facts), std::vector<FixKind>());
 }
 
 TEST(FixesFor, DependOnWhereTheProcessRuns) {

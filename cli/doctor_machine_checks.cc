@@ -1,5 +1,6 @@
 // The checks of the machine: what it does to pages that are locked, and what a pool needs of it.
 
+#include <cerrno>
 #include <optional>
 #include <string>
 #include <utility>
@@ -125,10 +126,19 @@ Check SharedMemory(const DoctorFacts& facts, bool in_bytes) {
   check.values = {{"total_bytes", room ? Json(room->total_bytes) : Json()},
                   {"free_bytes", room ? Json(room->free_bytes) : Json()}};
   check.reason = "Pools that processes share have their memory in /dev/shm.";
+  if (!facts.shared_memory_known) {
+    check.status = Status::kUnknown;
+    check.summary = "/dev/shm: that of the process may not be looked at";
+    return check;
+  }
   if (!room) {
     check.status = Status::kWarning;
     check.summary = "there is no /dev/shm: no shared pools";
     check.advice = "mount a tmpfs there";
+    return check;
+  }
+  if (room->total_bytes == 0) {  // a tmpfs that was mounted with size=0
+    check.summary = "/dev/shm: no limit of its own";
     return check;
   }
   check.summary = absl::StrCat("/dev/shm: ", RoundedText(room->free_bytes, in_bytes), " free of ",
@@ -152,7 +162,15 @@ Check IoUring(const DoctorFacts& facts) {
   check.reason = "mpool_prefetch(3) reads its pages at once with it, and one by one without.";
   const std::string setting = absl::StrCat(
       " (kernel.io_uring_disabled: ", NumberText(facts.machine.io_uring_disabled), ")");
-  if (!facts.io_uring) {
+  if (!facts.io_uring && facts.io_uring_error == os::Errno(ENOMEM)) {
+    // Before Linux 5.12 they are charged to it.
+    check.status = Status::kWarning;
+    check.summary = "io_uring: the lock limit has no room for its rings (tried)";
+    check.advice = "prefetch is slower without; raise the lock limit";
+  } else if (!facts.io_uring && !facts.io_uring_error.ok()) {
+    check.status = Status::kUnknown;
+    check.summary = absl::StrCat("io_uring: not now: ", facts.io_uring_error.Name(), setting);
+  } else if (!facts.io_uring) {
     check.status = Status::kUnknown;
     check.summary = absl::StrCat("cannot be tried", setting);
     check.detail = true;

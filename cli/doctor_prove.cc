@@ -76,10 +76,13 @@ absl::StatusOr<PageOutResult> PageOutFile(uint64_t bytes) {
   return result;
 }
 
-// Kept by the kernel, and touched without a fault.
-bool Stayed(const PageOutResult& result) {
-  return result.answer == os::Errno(EINVAL) && result.present == result.pages &&
-         result.touches.faults == 0;
+// Evicted in spite of the lock, or touched with a fault.
+bool WasLost(const PageOutResult& result) {
+  return result.answer.ok() || result.present < result.pages || result.touches.faults > 0;
+}
+
+std::string AnswerText(const PageOutResult& result) {
+  return result.answer.ok() ? "success" : result.answer.Name();
 }
 
 void AppendRow(std::string& text, const char* name, const PageOutResult& result) {
@@ -131,13 +134,21 @@ absl::StatusOr<Proof> Prove(const DoctorFacts& facts) {
 
 void Conclude(Proof& proof) {
   const bool lost_all = proof.unlocked.answer.ok() && proof.unlocked.present == 0;
-  if (!Stayed(proof.locked)) {
+  const bool was_refused = proof.locked.answer == os::Errno(EINVAL);
+  if (WasLost(proof.locked)) {
     proof.outcome = Proof::Outcome::kRefuted;
-    proof.conclusion = "REFUTED: locked pages were lost, or touching them took faults.";
-  } else if (!lost_all) {
     proof.conclusion =
-        "It proves nothing: the pages that are not locked stayed as well. There is no swap for "
-        "them, and the temporary file is in memory; set TMPDIR to a directory on a disk.";
+        absl::StrCat("REFUTED: MADV_PAGEOUT answered ", AnswerText(proof.locked),
+                     " for locked pages, ", proof.locked.present, " of ", proof.locked.pages,
+                     " stayed, and touching them took ", proof.locked.touches.faults, " faults.");
+  } else if (!lost_all || !was_refused) {
+    const PageOutResult& seen = lost_all ? proof.locked : proof.unlocked;
+    proof.conclusion = absl::StrCat("It proves nothing: MADV_PAGEOUT answered ", AnswerText(seen),
+                                    " for pages that are ", lost_all ? "locked" : "not locked",
+                                    ", and ", seen.present, " of ", seen.pages, " stayed.");
+    if (!lost_all && proof.unlocked_is_file) {
+      proof.conclusion += " A TMPDIR on a disk may help, if the temporary file is not on one.";
+    }
     proof.outcome = Proof::Outcome::kNothing;
   } else {
     proof.outcome = Proof::Outcome::kProved;

@@ -130,7 +130,14 @@ TEST(Conclude, ProvesOnlyIfTheUnlockedPagesWent) {
   proof.unlocked.present = 1;
   Conclude(proof);
   EXPECT_EQ(proof.outcome, Proof::Outcome::kNothing);
-  EXPECT_TRUE(Has(proof.conclusion, "proves nothing"));
+  EXPECT_EQ(proof.conclusion,
+            "It proves nothing: MADV_PAGEOUT answered success for pages that are not locked, and 1 "
+            "of 2 stayed.");
+  proof = InventedProof();
+  proof.locked.answer = os::Errno(EPERM);  // of a filter of system calls
+  Conclude(proof);
+  EXPECT_EQ(proof.outcome, Proof::Outcome::kNothing);
+  EXPECT_TRUE(Has(proof.conclusion, "answered EPERM for pages that are locked"));
   for (const auto& spoil : {+[](PageOutResult& locked) { locked.present = 1; },
                             +[](PageOutResult& locked) { locked.answer = os::kSuccess; },
                             +[](PageOutResult& locked) { locked.touches.faults = 1; }}) {

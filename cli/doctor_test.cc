@@ -87,6 +87,10 @@ TEST(MpoolDoctor, WhoFollowsTheFixIsHelped) {
   EXPECT_EQ(fix.exit_code, 0) << fix.err;
   EXPECT_EQ(fix.out, "ulimit -S -l 4096\n");
   EXPECT_TRUE(Has(before.out, "    " + fix.out)) << before.out;
+  const Outcome needless = RunMpool("doctor 1M --fix=ulimit", setup);
+  EXPECT_EQ(needless.exit_code, 0) << needless.err;
+  EXPECT_EQ(needless.out, "");
+  EXPECT_EQ(needless.err, "# the soft limit allows it already: there is nothing to raise.\n");
   const Outcome after = RunMpool("doctor 4M", setup + fix.out);
   EXPECT_EQ(after.exit_code, 0) << after.out << after.err;
   EXPECT_TRUE(Has(after.out, "Yes: this process can lock 4 MiB.")) << after.out;
@@ -252,7 +256,6 @@ TEST(MpoolDoctor, AFixIsOnlyWhatIsToBePasted) {
 
 TEST(MpoolDoctor, ProvesThatLockedPagesStay) {
   const Outcome doctor = RunMpool("doctor 64K --prove --json", Limited("64"));
-  EXPECT_EQ(doctor.exit_code, 0) << doctor.out << doctor.err;
   const Json proof = ExpectValidJson(doctor.out, "mpool.doctor/1")["proof"];
   ASSERT_TRUE(proof.is_object()) << doctor.out;
   EXPECT_EQ(proof["locked"]["answer"], "EINVAL");
@@ -262,10 +265,15 @@ TEST(MpoolDoctor, ProvesThatLockedPagesStay) {
   EXPECT_EQ(proof["locked"]["present_before"], proof["locked"]["pages"]);
   // Where there is neither swap nor a disk, it says that it proves nothing.
   if (proof["unlocked"]["present_after"] == 0) {
+    EXPECT_EQ(doctor.exit_code, 0) << doctor.out << doctor.err;
     EXPECT_EQ(proof["proved"], true);
     EXPECT_GT(proof["unlocked"]["faults_after"], 0);
   } else {
+    EXPECT_EQ(doctor.exit_code, 1) << doctor.out << doctor.err;
     EXPECT_TRUE(proof["proved"].is_null());
+    const Outcome quiet = RunMpool("doctor 64K --prove -q", Limited("64"));
+    EXPECT_EQ(quiet.exit_code, 1);
+    EXPECT_TRUE(Has(quiet.err, "It proves nothing: MADV_PAGEOUT answered ")) << quiet.err;
   }
   const Outcome text = RunMpool("doctor 64K --prove", Limited("64"));
   EXPECT_TRUE(Has(text.out, "\nTo prove it:\n")) << text.out;

@@ -29,10 +29,16 @@ std::string RefusalText(const DoctorFacts& facts, Obstacle obstacle, bool in_byt
   const pinlock::Limits& limits = facts.limits;
   const std::string size = ExactText(facts.size, in_bytes);
   switch (obstacle) {
-    case Obstacle::kMemory:
-      return absl::StrCat(BoundOf(facts), " has room for ",
-                          RoundedText(BytesUsable(facts), in_bytes), ", not for ", size,
-                          "; it was not tried, as the kernel would kill a process");
+    case Obstacle::kMemory: {
+      const std::string room =
+          ExceedsMachine(facts)
+              ? absl::StrCat("the machine has ", RoundedText(facts.physical_bytes, in_bytes),
+                             " of memory")
+              : absl::StrCat(BoundOf(facts), " has room for ",
+                             RoundedText(BytesUsable(facts), in_bytes));
+      const char* const untried = "; it was not tried, as the kernel would kill a process";
+      return absl::StrCat(room, ", not for ", size, facts.is_own() ? untried : "");
+    }
     case Obstacle::kLockLimit: {
       const uint64_t soft = limits.memlock_soft_bytes.value_or(kMax);
       if (soft == 0) return absl::StrCat("RLIMIT_MEMLOCK is 0, which forbids every lock");
@@ -114,11 +120,15 @@ uint64_t BytesUsable(const DoctorFacts& facts) {
   return limits.headroom_bytes - std::min(limits.headroom_bytes, limits.headroom_reserve_bytes);
 }
 
+bool ExceedsMachine(const DoctorFacts& facts) { return SizeInPages(facts) > facts.physical_bytes; }
+
 bool IsObstacle(Obstacle obstacle, const DoctorFacts& facts) {
   const pinlock::Limits& limits = facts.limits;
+  if (!facts.has_memory()) return false;  // nothing stands in its way
   switch (obstacle) {
     case Obstacle::kMemory:
-      return limits.headroom_bound != Bound::kNone && SizeInPages(facts) > BytesUsable(facts);
+      return ExceedsMachine(facts) ||
+             (limits.headroom_bound != Bound::kNone && SizeInPages(facts) > BytesUsable(facts));
     case Obstacle::kLockLimit:
       return facts.memlock_known && !limits.privileged &&
              Exceeds(limits.locked_bytes, facts, limits.memlock_soft_bytes);
@@ -153,7 +163,7 @@ Verdict VerdictOf(const DoctorFacts& facts, bool in_bytes) {
     return {Verdict::Answer::kYes, true,
             absl::StrCat("Yes: this process can lock ", size, all_was_tried ? "" : part, ".")};
   }
-  if (!facts.is_own() && !facts.process->has_memory) {
+  if (!facts.has_memory()) {
     return {Verdict::Answer::kNo, false,
             absl::StrCat("No: ", SubjectOf(facts),
                          " has no memory of its own (a thread of the "

@@ -14,11 +14,14 @@
 namespace cli {
 
 // What stands in the way of locking `size` bytes, by the numbers; what comes first is told first.
+// Nothing, where the process has no memory of its own.
 enum class Obstacle { kMemory, kLockLimit, kRssLimit, kPlockMax, kMappings };
 std::vector<Obstacle> ObstaclesOf(const DoctorFacts& facts);
 bool IsObstacle(Obstacle obstacle, const DoctorFacts& facts);
 // The id of its check.
 const char* IdOf(Obstacle obstacle);
+// Whether the size is more than all memory of the machine, which is an Obstacle::kMemory.
+bool ExceedsMachine(const DoctorFacts& facts);
 
 // What the soft limit has to be at least: whole pages of `size`, and what is locked already.
 // The greatest number where that is beyond 64 bits.

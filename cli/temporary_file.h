@@ -8,9 +8,9 @@
 
 namespace cli {
 
-// In TMPDIR, or else in /var/tmp or /tmp, preferring one that is on a disk: pages that can be evicted
-// need a disk to be evicted to, so memory file systems are a last resort. Readable and writable. The
-// error names the directory and the cure.
+// In TMPDIR, or else in /var/tmp or /tmp, preferring one that is on a disk: pages that can be
+// evicted need a disk to be evicted to, so memory file systems are a last resort. Readable and
+// writable. The error names the directory and the cure.
 absl::StatusOr<os::OwnedDescriptor> CreateTemporaryFile();
 
 }  // namespace cli

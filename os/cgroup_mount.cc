@@ -39,8 +39,9 @@ bool AppendUnescaped(std::string_view text, PathBuffer& path) {
   return true;
 }
 
-// Sets `path` to that of /proc/PROCESS/cgroup, relative to the root of its hierarchy, and returns the
-// hierarchy's version. Lines are ID:CONTROLLERS:PATH; a controller that version 1 has is not in 2.
+// Sets `path` to that of /proc/PROCESS/cgroup, relative to the root of its hierarchy, and returns
+// the hierarchy's version. Lines are ID:CONTROLLERS:PATH; a controller that version 1 has is not in
+// 2.
 int ReadCgroupPath(const char* proc_root, const char* process, PathBuffer& path) {
   PathBuffer name;
   if (!name.Append(proc_root) || !name.Append("/") || !name.Append(process) ||
@@ -97,14 +98,22 @@ bool LeadsOut(std::string_view path) {
   return false;
 }
 
+// Whether `root` begins the path, as whole components. "/" does not count.
+bool IsPrefix(std::string_view root, std::string_view path) {
+  return root != "/" && path.starts_with(root) &&
+         (path.size() == root.size() || path[root.size()] == '/');
+}
+
+// Whether a mount of `root` is sure to be of an ancestor of the cgroup, or of the cgroup itself.
+bool IsAbove(std::string_view root, std::string_view path) {
+  return !LeadsOut(path) && (root == "/" || root.ends_with("/..") || IsPrefix(root, path));
+}
+
 // Appends the cgroup's path below the mount's root. False: it is not there.
 bool Descend(std::string_view path, std::string_view root, PathBuffer& directory) {
   if (LeadsOut(path) || LeadsOut(root)) return false;
   const size_t mount_size = directory.size();
-  if (root != "/" && path.starts_with(root) &&
-      (path.size() == root.size() || path[root.size()] == '/')) {
-    path.remove_prefix(root.size());
-  }
+  if (IsPrefix(root, path)) path.remove_prefix(root.size());
   if (path == "/") path = {};
   if (directory.Append(path) && access(directory.c_str(), F_OK) == 0) return true;
   directory.Truncate(mount_size);
@@ -143,6 +152,7 @@ void FindMemoryCgroup(const char* proc_root, const char* file_root, MemoryCgroup
   if (version == 0) return;
   if (FindAtUsualPlace(path.view(), version, file_root, cgroup)) return;
   if (!name.Append(proc_root) || !name.Append("/self/mountinfo")) return;
+  const bool is_other = std::string_view(process) != "self";
   LineReader lines(name.c_str());
   // The mount that shows most ancestors is the best, and one that does not show the cgroup the last
   // resort.
@@ -159,7 +169,9 @@ void FindMemoryCgroup(const char* proc_root, const char* file_root, MemoryCgroup
     candidate.version = version;
     candidate.mount_size = candidate.directory.size();
     const bool shown = Descend(path.view(), root.view(), candidate.directory);
-    if (!shown && cgroup.version != 0) continue;
+    if (!shown && (cgroup.version != 0 || (is_other && !IsAbove(root.view(), path.view())))) {
+      continue;
+    }
     cgroup = candidate;
     best_root = shown ? mount->root.size() : 0;
   }

@@ -40,7 +40,9 @@ struct MemoryCgroup {
 
 // Fills a new `cgroup` from proc_root/PROCESS/cgroup and, where the hierarchy is not at its usual
 // place, from proc_root/self/mountinfo. A cgroup that no mount shows gets the directory of the
-// mount itself: the closest ancestor, or the cgroup itself, that this process is shown.
+// mount itself: the closest ancestor, or the cgroup itself, that this process is shown. For another
+// process that is so only of a mount whose root is above its cgroup: where the path leads out of
+// the cgroup namespace of this one ("/../other"), or no mount is above it, none is found.
 // `file_root` is put before each mount point; `process` is a number, or this one.
 void FindMemoryCgroup(const char* proc_root, const char* file_root, MemoryCgroup& cgroup,
                       const char* process = "self");

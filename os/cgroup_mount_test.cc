@@ -43,9 +43,9 @@ class FindMemoryCgroupTest : public ::testing::Test {
   void AddGroup(const std::string& path) { tree_.Write(path + "/cgroup.procs", ""); }
 
   // "VERSION MOUNT|REST", or "none".
-  std::string Found() {
+  std::string Found(const char* process = "self") {
     MemoryCgroup cgroup;
-    FindMemoryCgroup(tree_.proc().c_str(), tree_.root().c_str(), cgroup);
+    FindMemoryCgroup(tree_.proc().c_str(), tree_.root().c_str(), cgroup, process);
     if (cgroup.version == 0) return "none";
     const std::string directory(cgroup.directory.view());
     const size_t prefix = tree_.root().size();
@@ -147,6 +147,32 @@ TEST_F(FindMemoryCgroupTest, APathThatLeadsOutOfTheNamespaceIsNotFollowed) {
   }
   SetCgroups("0::/..b\n");
   EXPECT_EQ(Found(), "2 /m|/..b");
+}
+
+// What this process is shown is neither the other's cgroup nor above it.
+TEST_F(FindMemoryCgroupTest, OfAnotherProcessThatIsOutsideOfTheNamespaceThereIsNone) {
+  AddMount(Mount2("/", "/m"));
+  AddGroup("/m/a");
+  const auto found = [this](const std::string& path) {
+    tree_.Write("/proc/77/cgroup", "0::" + path + "\n");
+    return Found("77");
+  };
+  EXPECT_EQ(found("/../other"), "none");
+  EXPECT_EQ(found("/.."), "none");
+  EXPECT_EQ(found("/a"), "2 /m|/a");
+  EXPECT_EQ(found("/b (deleted)"), "2 /m|");
+}
+
+TEST_F(FindMemoryCgroupTest, OfAnotherProcessAMountBesideItsCgroupIsNone) {
+  AddMount(Mount1("/docker/id", "/m"));
+  AddGroup("/m/inner");
+  const auto found = [this](const std::string& path) {
+    tree_.Write("/proc/77/cgroup", "4:memory:" + path + "\n");
+    return Found("77");
+  };
+  EXPECT_EQ(found("/docker/idler"), "none");
+  EXPECT_EQ(found("/docker/id/inner"), "1 /m|/inner");
+  EXPECT_EQ(found("/docker/id/gone"), "1 /m|");
 }
 
 TEST_F(FindMemoryCgroupTest, AMountFromOutsideOfTheNamespaceIsItsRoot) {

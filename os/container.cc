@@ -13,6 +13,9 @@ namespace {
 
 using Container = Surroundings::Container;
 
+constexpr size_t kLongLine = 2048;  // bytes from which on a LineReader cuts it
+constexpr size_t kEnvironmentMax = 65536;
+
 bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
 std::string FirstLine(const std::string& path) {
@@ -32,10 +35,14 @@ Container FromName(std::string_view name) {
 }
 
 // The variable in a file of NUL-terminated NAME=VALUE, if it is in the first 2 KiB of a line.
+// Nothing is read beyond a longer line: in another root the file may be an endless one.
 std::string Variable(const std::string& path, std::string_view name) {
   LineReader file(path.c_str());
   std::string environment;
-  while (const std::optional<std::string_view> line = file.Next()) environment += *line;
+  while (const std::optional<std::string_view> line = file.Next()) {
+    environment += *line;
+    if (line->size() >= kLongLine || environment.size() >= kEnvironmentMax) break;
+  }
   std::string_view rest = environment;
   while (!rest.empty()) {
     const size_t end = rest.find('\0');
@@ -124,7 +131,9 @@ Surroundings ReadSurroundings(const std::string& root, const std::string& cgroup
   };
   // Kubernetes first: its containers have the marks of the runtime too.
   if (in_kubernetes) take(Container::kKubernetes, "KUBERNETES_SERVICE_HOST");
+  // /var/run is a symbolic link, mostly an absolute one: in another root it leads into our own.
   for (const char* secrets : {"/run/secrets/kubernetes.io", "/var/run/secrets/kubernetes.io"}) {
+    if (!root.empty() && std::string_view(secrets).starts_with("/var")) continue;
     if (Exists(root + secrets)) take(Container::kKubernetes, secrets);
   }
   ReadCgroups(cgroup_path, surroundings);

@@ -25,7 +25,8 @@ const char* NameOf(Surroundings::Container container);
 
 // `root` is put before all paths: "" for this process, /proc/PID/root for another. `cgroup_path` is
 // the file /proc/PID/cgroup. `in_kubernetes`: whether its environment has KUBERNETES_SERVICE_HOST.
-// What may not be read counts as absent. Safe from every thread; enters the kernel.
+// What may not be read counts as absent, and /var/run of another root is not looked at. Safe from
+// every thread; enters the kernel.
 Surroundings ReadSurroundings(const std::string& root, const std::string& cgroup_path,
                               bool in_kubernetes);
 

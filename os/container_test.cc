@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <filesystem>
 #include <string>
 
 #include "os/fake_tree.h"
@@ -34,7 +36,6 @@ TEST(ReadSurroundings, AContainerIsKnownByItsFiles) {
   } cases[] = {
       {"/.dockerenv", "", Container::kDocker},
       {"/run/.containerenv", "", Container::kPodman},
-      {"/var/run/secrets/kubernetes.io/token", "", Container::kKubernetes},
       {"/run/secrets/kubernetes.io/token", "", Container::kKubernetes},
       {"/run/systemd/container", "systemd-nspawn\n", Container::kNspawn},
       {"/run/systemd/container", "wsl\n", Container::kOther},
@@ -47,6 +48,20 @@ TEST(ReadSurroundings, AContainerIsKnownByItsFiles) {
     EXPECT_EQ(Read(tree).container, container) << path << " " << text;
     EXPECT_EQ(std::string(path).rfind(Read(tree).container_mark, 0), 0u) << path;
   }
+}
+
+// There it may be a link that leads back into our own.
+TEST(ReadSurroundings, VarRunOfAnotherRootIsNotLookedAt) {
+  FakeTree tree;
+  tree.Write("/var/run/secrets/kubernetes.io/token", "");
+  EXPECT_EQ(Read(tree).container, Container::kNone);
+}
+
+TEST(ReadSurroundings, AnEndlessEnvironmentIsNotReadToItsEnd) {
+  FakeTree tree;
+  tree.Write("/proc/1/environ", std::string("container=lxc\0", 14));
+  std::filesystem::resize_file(tree.proc() + "/1/environ", uintmax_t{1} << 42);
+  EXPECT_EQ(Read(tree).container, Container::kLxc);
 }
 
 TEST(ReadSurroundings, AContainerIsKnownByItsCgroup) {

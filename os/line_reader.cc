@@ -15,7 +15,9 @@ bool IsBlank(char c) { return c == ' ' || c == '\t' || c == '\n'; }
 
 }  // namespace
 
-LineReader::LineReader(const char* path) : descriptor_(open(path, O_RDONLY | O_CLOEXEC)) {}
+// Without waiting: in the root of another process there may be a FIFO in the place of a file.
+LineReader::LineReader(const char* path)
+    : descriptor_(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) {}
 
 LineReader::~LineReader() {
   if (descriptor_ >= 0) (void)close(descriptor_);
@@ -32,7 +34,7 @@ bool LineReader::Fill() {
   do {
     bytes = read(descriptor_, buffer_.data() + end_, buffer_.size() - end_);
   } while (bytes < 0 && errno == EINTR);
-  if (bytes <= 0) return false;
+  if (bytes <= 0) return false;  // EAGAIN of a FIFO too: who waits there is at its writer's mercy
   end_ += static_cast<size_t>(bytes);
   return true;
 }

@@ -14,10 +14,11 @@
 
 namespace os {
 
-// Lives on the stack: 2 KiB. Not thread-safe. A file that cannot be opened or read has no lines.
+// Lives on the stack: 2 KiB. Not thread-safe. A file that cannot be opened or read has no lines;
+// nor has a FIFO any but those that are there: nothing is waited for.
 class LineReader {
  public:
-  // Opens the file, close-on-exec.
+  // Opens the file, close-on-exec. Never blocks in open(2).
   explicit LineReader(const char* path);
   LineReader(const LineReader&) = delete;
   LineReader& operator=(const LineReader&) = delete;

@@ -1,6 +1,8 @@
 #include "os/line_reader.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <string>
@@ -55,6 +57,24 @@ TEST(LineReader, AFileThatCannotBeReadHasNoLines) {
     EXPECT_FALSE(reader.Next()) << path;
   }
   EXPECT_FALSE(LineReader("/does/not/exist").ok());
+}
+
+// Which a process may have made in the place of a file, to hold up whoever looks at it.
+TEST(LineReader, WaitsForNobodyAtAFifo) {
+  const std::string path = ::testing::TempDir() + "/line_reader_test.fifo";
+  (void)unlink(path.c_str());
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  EXPECT_FALSE(LineReader(path.c_str()).Next());
+  // With a writer that writes nothing.
+  LineReader reader(path.c_str());
+  ASSERT_TRUE(reader.ok());
+  std::ofstream writer(path);
+  ASSERT_TRUE(writer.is_open());
+  EXPECT_FALSE(reader.Next());
+  writer << "a\n" << std::flush;
+  EXPECT_EQ(reader.Next(), "a");
+  EXPECT_FALSE(reader.Next());
+  EXPECT_EQ(unlink(path.c_str()), 0);
 }
 
 TEST(ParseNumber, TakesANumberUpToABlank) {

@@ -1,4 +1,5 @@
-// DropPageCache: lets go of what the page cache has of a file (posix_fadvise(2), POSIX_FADV_DONTNEED).
+// DropPageCache: lets go of what the page cache has of a file (POSIX_FADV_DONTNEED of
+// posix_fadvise(2)).
 
 #ifndef OS_PAGE_CACHE_H_
 #define OS_PAGE_CACHE_H_
@@ -9,8 +10,8 @@
 
 namespace os {
 
-// Of the first `bytes` bytes. Who reads them next pays for them, and is charged for them. Dirty
-// pages and those that some process has mapped stay, which is no error.
+// Of the first `bytes` bytes; of 0 nothing. Who reads them next pays for them, and is charged for
+// them. Dirty pages and those that some process has mapped stay, which is no error.
 Errno DropPageCache(int descriptor, uint64_t bytes);
 
 }  // namespace os

@@ -37,5 +37,8 @@ TEST(DropPageCache, TakesAwayWhatWasWrittenAndReachedTheDisk) {
 
 TEST(DropPageCache, TellsABadDescriptor) { EXPECT_EQ(DropPageCache(-1, 4096), Errno(EBADF)); }
 
+// To posix_fadvise(2) they would be the whole file.
+TEST(DropPageCache, OfNoBytesIsNothing) { EXPECT_EQ(DropPageCache(-1, 0), kSuccess); }
+
 }  // namespace
 }  // namespace os

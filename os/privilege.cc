@@ -26,7 +26,7 @@ struct Probe {
 
 // The same of the child that raises its limit.
 struct Raise {
-  rlimit limit;
+  rlimit lowest, raised;
   bool answered;
   bool allowed;
 };
@@ -43,7 +43,8 @@ OS_RUNS_IN_SIDE_CHILD int Ask(void* argument) {
 
 OS_RUNS_IN_SIDE_CHILD int TryToRaise(void* argument) {
   auto* raise = static_cast<Raise*>(argument);
-  raise->allowed = syscall(SYS_prlimit64, 0, RLIMIT_MEMLOCK, &raise->limit, nullptr) == 0;
+  if (syscall(SYS_prlimit64, 0, RLIMIT_MEMLOCK, &raise->lowest, nullptr) != 0) return 0;
+  raise->allowed = syscall(SYS_prlimit64, 0, RLIMIT_MEMLOCK, &raise->raised, nullptr) == 0;
   raise->answered = true;
   return 0;
 }
@@ -69,10 +70,7 @@ std::optional<bool> AskChildForLockPrivilege() {
 }
 
 std::optional<bool> MayRaiseHardLockLimit() {
-  Raise raise{{}, false, false};
-  if (getrlimit(RLIMIT_MEMLOCK, &raise.limit) != 0) return std::nullopt;
-  if (raise.limit.rlim_max == RLIM_INFINITY) return true;
-  ++raise.limit.rlim_max;
+  Raise raise{{0, 0}, {0, 1}, false, false};
   if (!RunInSideChild(TryToRaise, &raise) || !raise.answered) return std::nullopt;
   return raise.allowed;
 }

@@ -20,9 +20,10 @@ bool HasLockPrivilege();
 // The answer of such a child, whatever the limit of this process. nullopt: no child could be made.
 std::optional<bool> AskChildForLockPrivilege();
 
-// Whether this process may raise its hard RLIMIT_MEMLOCK (CAP_SYS_RESOURCE in the initial user
-// namespace), or needs not, as it is unlimited. Asked by such a child too, so nothing is changed.
-// nullopt: no child could be made.
+// Whether this process may raise a hard RLIMIT_MEMLOCK: CAP_SYS_RESOURCE in the initial user
+// namespace. Asked by such a child too, which lowers its own to 0 and tries to raise it again: so
+// nothing is changed here, and the limit of this process does not matter. nullopt: no child could
+// be made.
 std::optional<bool> MayRaiseHardLockLimit();
 
 }  // namespace os

@@ -138,6 +138,20 @@ TEST(MayRaiseHardLockLimit, IsFalseWithoutTheCapability) {
   });
 }
 
+// Who has an unlimited one may still lack the right to raise that of another process.
+TEST(MayRaiseHardLockLimit, DoesNotDependOnTheLimit) {
+  RunInChild([] {
+    const bool may_raise = MayRaiseHardLockLimit().value();
+    const rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
+    if (setrlimit(RLIMIT_MEMLOCK, &unlimited) != 0) {
+      GTEST_SKIP() << "the limit cannot be raised: " << Errno::Last().Name();
+    }
+    EXPECT_EQ(MayRaiseHardLockLimit(), may_raise);
+    RunInChild({.drop_privilege = true}, [] { EXPECT_EQ(MayRaiseHardLockLimit(), false); });
+    EXPECT_EQ(MemlockRlimit().rlim_max, RLIM_INFINITY);
+  });
+}
+
 // Under RLIMIT_NPROC, which does not bind root.
 TEST(AskChild, HasNoAnswerWhereNoChildCanBeMade) {
   RunInChild([] {

@@ -32,6 +32,20 @@ Limits::Bound FromOs(os::Headroom::Bound bound) {
   return Limits::Bound::kNone;
 }
 
+os::Headroom::Bound ToOs(Limits::Bound bound) {
+  switch (bound) {
+    case Limits::Bound::kSystem:
+      return os::Headroom::Bound::kSystem;
+    case Limits::Bound::kCgroupV1:
+      return os::Headroom::Bound::kCgroupV1;
+    case Limits::Bound::kCgroupV2:
+      return os::Headroom::Bound::kCgroupV2;
+    case Limits::Bound::kNone:
+      break;
+  }
+  return os::Headroom::Bound::kNone;
+}
+
 template <typename T>
 std::optional<T> Known(const os::Result<T>& result) {
   if (!result.ok()) return std::nullopt;
@@ -139,6 +153,13 @@ std::string Limits::ToString() const {
 
 std::ostream& operator<<(std::ostream& out, const Limits& limits) {
   return out << limits.ToString();
+}
+
+uint64_t ReserveBytesOf(Limits::Bound bound, uint64_t limit_bytes) {
+  os::Headroom headroom;
+  headroom.bound = ToOs(bound);
+  headroom.limit_bytes = limit_bytes;
+  return internal::ReserveOf(headroom);
 }
 
 }  // namespace pinlock

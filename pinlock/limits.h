@@ -37,7 +37,8 @@ struct Limits {
   bool in_initial_user_namespace = true;
 
   // How much more memory can be made resident before the kernel has to take it from somebody by
-  // force, and the tightest of what bounds it: a memory cgroup or the machine. These bind everybody.
+  // force, and the tightest of what bounds it: a memory cgroup or the machine. These bind
+  // everybody.
   Bound headroom_bound = Bound::kNone;  // kNone: it could not be read
   uint64_t headroom_bytes = ~uint64_t{0};
   uint64_t headroom_reserve_bytes = 0;  // of it, what mpin(3) does not give away
@@ -66,6 +67,10 @@ struct Limits {
 };
 
 std::ostream& operator<<(std::ostream& out, const Limits& limits);
+
+// How many bytes mpin(3) leaves free of the room of such a bound, whose whole memory, or whose
+// limit, is `limit_bytes`: for who reads the headroom of another process. 0: of none.
+uint64_t ReserveBytesOf(Limits::Bound bound, uint64_t limit_bytes);
 
 }  // namespace pinlock
 

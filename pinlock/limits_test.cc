@@ -3,6 +3,7 @@
 #include <cstring>
 #include <sstream>
 #include <string>
+#include <utility>
 
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
@@ -62,6 +63,20 @@ TEST(LimitsFrom, TellsEveryNumber) {
   expected.mappings = 40;
   EXPECT_EQ(limits, expected);
   EXPECT_EQ(limits.bytes_lockable(), kMiB);
+}
+
+TEST(ReserveBytesOf, IsThatOfTheHeadroom) {
+  FakeLimits kernel;
+  for (const auto& [ours, kernels] : {std::pair(Limits::Bound::kNone, os::Headroom::Bound::kNone),
+                                      {Limits::Bound::kSystem, os::Headroom::Bound::kSystem},
+                                      {Limits::Bound::kCgroupV1, os::Headroom::Bound::kCgroupV1},
+                                      {Limits::Bound::kCgroupV2, os::Headroom::Bound::kCgroupV2}}) {
+    kernel.headroom = HeadroomOf(kernels, 10 * kMiB);
+    const Limits limits = LimitsFrom(kernel, {});
+    EXPECT_EQ(ReserveBytesOf(ours, limits.headroom_limit_bytes), limits.headroom_reserve_bytes);
+  }
+  EXPECT_EQ(ReserveBytesOf(Limits::Bound::kNone, 64 * kMiB), 0u);
+  EXPECT_EQ(ReserveBytesOf(Limits::Bound::kCgroupV2, 64 * kMiB), kMiB);
 }
 
 TEST(LimitsFrom, WhatCannotBeReadBindsNothing) {
