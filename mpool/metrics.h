@@ -10,12 +10,13 @@
 #ifndef MPOOL_METRICS_H_
 #define MPOOL_METRICS_H_
 
+#include <mpool.h>
+
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 #include "absl/types/span.h"
-#include "mpool/mpool.h"
 
 namespace mpool {
 
