@@ -25,6 +25,10 @@ static long faults(void) {
 
 /* Writes to every page, and says how many faults that took. */
 static long write_to_all(const char *when) {
+  /* After a fork the stack is copied too, and what the kernel writes when a thread gets a processor
+     (rseq(2)): before the count, not in it. */
+  usleep(1);
+  (void)faults();
   const long before = faults();
   for (int i = 0; i < PAGES; i++) ((volatile char *)buffer)[i * PAGE_BYTES] = 1;
   const long taken = faults() - before;
@@ -45,11 +49,8 @@ static int fork_child(void) {
   return ends[1];
 }
 
-int main(void) {
-  if (mpin(buffer, sizeof buffer) != 0) {
-    fprintf(stderr, "%s\n", mpin_error());
-    return 1;
-  }
+/* Returns 1 if the numbers are as they should be, 0 if not, -1 if something failed. */
+static int show(void) {
   const long locked = write_to_all("locked:");
 
   int child = fork_child();
@@ -59,13 +60,23 @@ int main(void) {
   child = fork_child();
   if (mpin_refresh(buffer, sizeof buffer) != 0) {
     fprintf(stderr, "%s\n", mpin_error());
-    return 1;
+    return -1;
   }
   const long refreshed = write_to_all("after fork, mpin_refresh:");
   close(child);
 
   while (wait(NULL) > 0) continue;
+  return locked == 0 && forked >= PAGES && refreshed == 0;
+}
+
+int main(void) {
+  if (mpin(buffer, sizeof buffer) != 0) {
+    fprintf(stderr, "%s\n", mpin_error());
+    return 1;
+  }
+  /* The kernel may move a page just then (compaction), which is a fault of one page in one round. */
+  int shown = show();
+  for (int again = 0; shown == 0 && again < 2; again++) shown = show();
   if (munpin(buffer, sizeof buffer) != 0) return 1;
-  /* One now and then may be another cause's: the stack, or a page that the kernel has moved. */
-  return locked < PAGES / 8 && forked >= PAGES / 2 && refreshed < PAGES / 8 ? 0 : 1;
+  return shown == 1 ? 0 : 1;
 }
