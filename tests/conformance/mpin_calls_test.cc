@@ -215,6 +215,7 @@ class Sleeper {
 };
 
 uint64_t FaultsOfWriting(const TestMapping& mapping, size_t pages) {
+  test_support::CopyOwnMemoryAfterFork();
   const os::FaultCount before = os::FaultCount::OfThisThread();
   for (size_t page = 0; page < pages; ++page) {
     *reinterpret_cast<volatile std::byte*>(mapping.page(page)) = std::byte{7};
@@ -233,11 +234,15 @@ TEST(MpinRefresh, SparesTheParentTheCopyingFaultsAfterAFork) {
     const Sleeper child;
     EXPECT_GE(FaultsOfWriting(mapping, kPages), kPages) << "this is what it is for";
   }
-  {
+  // Copies would be faults of all pages, each time. The process' other memory takes one now and then.
+  uint64_t faults = kPages;
+  for (int i = 0; i < 5 && faults > 0; ++i) {
     const Sleeper child;
     ASSERT_EQ(mpin_refresh(mapping.page(0), kPages * PageSize()), 0) << mpin_error();
-    EXPECT_EQ(FaultsOfWriting(mapping, kPages), 0u);
+    faults = FaultsOfWriting(mapping, kPages);
+    ASSERT_LT(faults, 8u);
   }
+  EXPECT_EQ(faults, 0u);
   EXPECT_EQ(CountAt(mapping, 0), 1u) << "it does not count";
   ASSERT_EQ(munpin(mapping.page(0), kPages * PageSize()), 0);
 }

@@ -180,9 +180,8 @@ os::FaultCount FaultsAfterAFork(MPOOL* pool) {
     (void)!read(ends[0], &byte, 1);
     _exit(0);
   }
-  (void)ChangePages(pool, 0, 20'000, 1);  // page 0 alone: the stack's own copy-on-write
-  // And that of the page where the kernel notes this thread's CPU (rseq(2)), after each switch.
-  std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  (void)ChangePages(pool, 0, 20'000, 1);  // page 0 alone: what the calls themselves write to
+  test_support::CopyOwnMemoryAfterFork();
   const os::FaultCount faults = ChangePages(pool, 1, 255, 256);
   close(ends[0]);
   close(ends[1]);

@@ -9,11 +9,13 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <exception>
 #include <sstream>
 #include <string>
+#include <thread>
 
 #include "gtest/gtest-spi.h"
 #include "gtest/gtest.h"
@@ -151,6 +153,12 @@ void RunInChild(const ChildOptions& options, const std::function<void()>& body) 
                                  << text;
   if (WEXITSTATUS(status) == kSkipped) GTEST_SKIP() << text;
   EXPECT_EQ(WEXITSTATUS(status), kPassed) << "in the child:\n" << text;
+}
+
+void CopyOwnMemoryAfterFork() {
+  volatile char stack[1024];  // of what is called next
+  for (volatile char& byte : stack) byte = 0;
+  std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
 }  // namespace test_support

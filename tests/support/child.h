@@ -34,6 +34,11 @@ ChildOptions Limited(uint64_t memlock_bytes);
 void RunInChild(const ChildOptions& options, const std::function<void()>& body);
 inline void RunInChild(const std::function<void()>& body) { RunInChild(ChildOptions(), body); }
 
+// For a parent that counts faults: a fork makes the calling thread's own memory copy-on-write too,
+// its stack and the place where the kernel notes its CPU after each switch (rseq(2)). Has both copied
+// before the count. Other memory of the process can still take a fault now and then.
+void CopyOwnMemoryAfterFork();
+
 }  // namespace test_support
 
 #endif  // TESTS_SUPPORT_CHILD_H_
