@@ -48,8 +48,15 @@ int32_t PidIn(const std::string& name) {
   return pid;
 }
 
+// What the kernel calls every user who has no number here (user_namespaces(7)).
+constexpr uint32_t kOverflowUser = 65534;
+
+// This user and root. Who is not seen from here by number of process either may be anybody, where
+// this process runs as the user that all of those are called by.
 bool IsAllowed(const os::Result<os::LocalConnection::Peer>& peer) {
-  return peer.ok() && (peer->user == os::CurrentUser() || peer->user == 0);
+  if (!peer.ok()) return false;
+  if (peer->user == kOverflowUser && peer->pid == 0) return false;
+  return peer->user == os::CurrentUser() || peer->user == 0;
 }
 
 struct Published {
@@ -66,8 +73,9 @@ struct Publisher {
   std::optional<os::LocalListener> listener;  // changes while no thread serves
   std::thread thread;
   std::atomic<bool> stops = false;
+  bool stopping = false;  // by Stop; a pool that comes meanwhile waits for its end
   uint64_t last_number = 0;
-  os::LatchCondition reported;
+  os::LatchCondition changed;  // is_reporting, stopping
 };
 
 // Held around fork(2), so that a child finds the publisher whole, and can close its descriptor.
@@ -105,7 +113,7 @@ std::vector<std::byte> Answer(Publisher& self) {
     const auto done = absl::MakeCleanup([&] {
       const os::LatchHolder holder(latch);
       std::ranges::find(self.pools, last, &Published::number)->is_reporting = false;
-      self.reported.NotifyAll();
+      self.changed.NotifyAll();
     });
     PoolReport& pool = report.pools.emplace_back(published.pool->Report());
     pool.name = std::to_string(process.pid) + "." + std::to_string(published.number);
@@ -153,7 +161,8 @@ os::Errno Add(PoolCore& pool, const std::string& file) {
   const os::LatchHolder holder(latch);
   if (publisher == nullptr) publisher = new (std::nothrow) Publisher();
   if (publisher == nullptr || !forks_are_seen) return os::Errno(EAGAIN);
-  if (!publisher->listener.has_value()) {  // else a thread serves, or Withdraw starts one again
+  while (publisher->stopping) publisher->changed.Wait(latch);
+  if (!publisher->listener.has_value()) {  // else a thread serves
     if (const os::Errno error = Start(*publisher); !error.ok()) return error;
   }
   publisher->pools.push_back({&pool, ++publisher->last_number, file});
@@ -167,13 +176,15 @@ void Stop(Publisher& self) {
     const os::LatchHolder holder(latch);
     if (!self.pools.empty() || !self.thread.joinable()) return;
     self.stops = true;
+    self.stopping = true;
     self.listener->Stop();
     ended = std::move(self.thread);
   }
   ended.join();
   const os::LatchHolder holder(latch);
   self.listener.reset();
-  if (!self.pools.empty()) (void)Start(self);  // of one that came meanwhile
+  self.stopping = false;
+  self.changed.NotifyAll();
 }
 
 }  // namespace
@@ -197,7 +208,7 @@ void Withdraw(PoolCore& pool) {
         self->pools.erase(published);
         break;
       }
-      self->reported.Wait(latch);
+      self->changed.Wait(latch);
     }
   }
   Stop(*self);
