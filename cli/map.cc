@@ -117,14 +117,21 @@ Residency ResidencyOf(const LivePool& pool) {
   return residency;
 }
 
-std::string CellsOf(const LivePool& pool, const Residency& residency) {
-  std::string cells;
+// Of each frame; ' ': the frame has no memory now, as that of growth frames goes and comes back.
+std::string SignsOf(const LivePool& pool, const Residency& residency) {
+  std::string signs;
   for (size_t i = 0; i < pool.report.frames.size(); ++i) {
     const FrameMarks marks = pool.report.frames[i];
-    // Memory of growth frames goes and comes back.
-    if ((marks & mpool::internal::kFrameStateMask) == 0) continue;
-    cells += SignOf(marks, i >= residency.frames.size() || residency.frames[i]);
+    const bool absent = (marks & mpool::internal::kFrameStateMask) == 0;
+    const bool resident = i >= residency.frames.size() || residency.frames[i];
+    signs += absent ? ' ' : SignOf(marks, resident);
   }
+  return signs;
+}
+
+std::string CellsOf(const LivePool& pool, const Residency& residency) {
+  std::string cells = SignsOf(pool, residency);
+  std::erase(cells, ' ');
   return cells;
 }
 
@@ -178,16 +185,16 @@ Json MapJson(const LivePool& pool, const Residency& residency) {
 
 namespace {
 
-// Whether a page is not resident, and not only because its frame has given it back since the pool
-// was looked at: the same frame has the same page a moment later, and is not there again.
+// Whether a frame's page is not resident, and not only because the frame has given it back since the
+// pool was looked at: a moment later the same frame has a page that is not there.
 bool IsMissingStill(const LivePool& pool, const Residency& residency) {
-  const std::string before = CellsOf(pool, residency);
+  const std::string before = SignsOf(pool, residency);
   if (before.find('x') == before.npos) return false;
   const os::Result<LivePools> live = FindLivePools();
   if (!live.ok()) return true;
   for (const LivePool& again : live->pools) {
     if (again.report.name != pool.report.name) continue;
-    const std::string after = CellsOf(again, ResidencyOf(again));
+    const std::string after = SignsOf(again, ResidencyOf(again));
     for (size_t i = 0; i < std::min(before.size(), after.size()); ++i) {
       if (before[i] == 'x' && after[i] == 'x') return true;
     }
