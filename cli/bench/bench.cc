@@ -1,10 +1,12 @@
 #include "cli/bench/bench.h"
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -36,6 +38,30 @@ struct Arguments {
 
 int FailWith(const absl::Status& status, int exit_code) {
   return Fail("bench", exit_code, std::string(status.message()));
+}
+
+// Whether both are names of one file, which may be still to make. Empty: no file.
+bool IsTheSameFile(const std::string& a, const std::string& b) {
+  if (a.empty() || b.empty()) return false;
+  std::error_code error;  // one of them does not exist
+  return std::filesystem::equivalent(a, b, error) ||
+         std::filesystem::path(a).lexically_normal() == std::filesystem::path(b).lexically_normal();
+}
+
+// Before a report is opened, which empties the file: the user's file must not be one, nor both reports
+// one file. Returns 0, or the exit code after it has said what is wrong.
+int RefuseToOverwrite(const std::string& file, const std::string& json, const std::string& report) {
+  for (const std::string& output : {json, report}) {
+    if (!IsTheSameFile(file, output)) continue;
+    return Fail("bench", kUsageError,
+                absl::StrCat(Printable(output), " is the file that is measured; the report would ",
+                             "overwrite it: give another name"));
+  }
+  // Devices (/dev/null, a terminal) take both.
+  std::error_code error;
+  if (!IsTheSameFile(json, report) || std::filesystem::is_character_file(json, error)) return 0;
+  return Fail("bench", kUsageError,
+              absl::StrCat("--json and --report are both ", Printable(json), ": give two names"));
 }
 
 // A file that a report goes to. It is opened before the run: a name that does not serve is told then.
@@ -93,7 +119,12 @@ int RunBench(const Arguments& arguments) {
   const absl::StatusOr<BenchOptions> options = bench::ParseOptions(arguments.texts);
   if (!options.ok()) return FailWith(options.status(), kUsageError);
   const bool json_only = arguments.json == "-";
-  ReportFile json(json_only ? "" : arguments.json);
+  const std::string json_path = json_only ? "" : arguments.json;
+  if (const int refused = RefuseToOverwrite(arguments.texts.file, json_path, arguments.report);
+      refused != 0) {
+    return refused;
+  }
+  ReportFile json(json_path);
   if (!json.ok()) return json.Fail();
   ReportFile report(arguments.report);
   if (!report.ok()) return report.Fail();

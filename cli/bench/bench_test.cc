@@ -1,6 +1,9 @@
 // `mpool bench` as a user runs it.
 
+#include <unistd.h>
+
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -115,6 +118,23 @@ TEST(MpoolBench, SaysWhatIsWrongWithTheLockLimitOrTheFile) {
     // What was measured is not lost with the report.
     EXPECT_EQ(bench.out.empty(), arguments.find("/dev/full") == arguments.npos) << arguments;
   }
+}
+
+TEST(MpoolBench, NeverWritesAReportOverTheFileOrTheOtherReport) {
+  const std::string file = Temporary("precious"), link = Temporary("link");
+  WriteFile(file, 100 * 4096);
+  ASSERT_EQ(symlink(file.c_str(), link.c_str()), 0);
+  for (const std::string& arguments :
+       {"--json " + file + " " + file, "--report " + link + " " + file,
+        "--json new --report ./new " + file}) {
+    const Outcome bench = RunMpool("bench --secs 0.1 " + arguments);
+    EXPECT_EQ(bench.exit_code, 2) << arguments;
+    EXPECT_NE(bench.err.find("name"), std::string::npos) << bench.err;
+    EXPECT_EQ(bench.out, "") << arguments;
+    EXPECT_EQ(std::filesystem::file_size(file), 100u * 4096) << arguments;
+  }
+  const Outcome both = RunMpool("bench --secs 0.1 --size 1M --json /dev/null --report /dev/null");
+  EXPECT_EQ(both.exit_code, 0) << both.err;
 }
 
 TEST(MpoolBench, RefusesWrongUsageWithStatus2) {
