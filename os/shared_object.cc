@@ -63,6 +63,7 @@ Errno CheckFileLimit(uint64_t bytes) {
 }  // namespace
 
 uint32_t CurrentUser() { return geteuid(); }
+uint32_t CurrentGroup() { return getegid(); }
 
 Result<SharedObject> SharedObject::Open(const std::string& folder, const std::string& name) {
   const std::string path = folder + "/" + name;

@@ -23,8 +23,9 @@
 
 namespace os {
 
-// The effective user of this process.
+// The effective user and group of this process.
 uint32_t CurrentUser();
+uint32_t CurrentGroup();
 
 class SharedObject {
  public:
