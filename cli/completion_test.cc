@@ -70,10 +70,8 @@ Options:
 Positionals:
   POOL TEXT REQUIRED          Its key
   PATH TEXT ...               Files
-
-Subcommands:
-  watch                       Watch it
 END
+[ "$1" = watch ] || printf '\nSubcommands:\n  watch                       Watch it\n'
 )";
   EXPECT_EQ(chmod(path.c_str(), 0700), 0);
   return path;
@@ -96,6 +94,15 @@ TEST(Completion, OffersEveryCommandThatHelpLists) {
   for (const std::string& command : Complete("''")) {
     EXPECT_EQ(RunMpool("help " + command).exit_code, 0) << command;
   }
+}
+
+TEST(Completion, OffersTheCommandsOfACommand) {
+  EXPECT_THAT(Complete("rsm ''"), ElementsAre("ls"));
+  EXPECT_THAT(Complete("rsm -"), ElementsAre("-h", "--help"));
+  EXPECT_THAT(Complete("rsm ls --no"), ElementsAre("--no-headings"));
+  EXPECT_THAT(Complete("rsm nonsense ''"), IsEmpty());
+  EXPECT_THAT(Complete("help rsm ''"), ElementsAre("ls"));
+  EXPECT_THAT(Complete("help demo ''"), IsEmpty());
 }
 
 TEST(Completion, OffersTheOptionsOfTheCommand) {

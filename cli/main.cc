@@ -23,6 +23,7 @@
 #include "cli/json_text.h"
 #include "cli/map.h"
 #include "cli/output.h"
+#include "cli/rsm.h"
 #include "cli/run.h"
 #include "cli/shared_pools.h"
 #include "cli/stat.h"
@@ -31,37 +32,60 @@
 namespace cli {
 namespace {
 
+using Apps = std::vector<const CLI::App*>;
+
+Apps CommandsOf(const CLI::App& app) {
+  return app.get_subcommands([](const CLI::App*) { return true; });
+}
+
+// What can be run: of a command that has commands, those.
+void AppendCommands(const CLI::App& app, const std::string& prefix, Json& commands) {
+  for (const CLI::App* command : CommandsOf(app)) {
+    const std::string name = prefix + command->get_name();
+    if (!CommandsOf(*command).empty()) {
+      AppendCommands(*command, name + " ", commands);
+      continue;
+    }
+    commands.push_back({{"name", name}, {"description", command->get_description()}});
+  }
+}
+
 int HelpAsJson(const CLI::App& app) {
   Json commands = Json::array();
-  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
-    commands.push_back(
-        {{"name", command->get_name()}, {"description", command->get_description()}});
-  }
+  AppendCommands(app, "", commands);
   std::fputs(JsonText({{"schema", "mpool.help/1"}, {"commands", std::move(commands)}}).c_str(),
              stdout);
   return 0;
 }
 
-// Prints the help of the program, or of the command that is the topic.
-int Help(const CLI::App& app, const std::string& overview, const std::string& topic) {
+// Prints the help of the program, or of the command that is the topic: its words.
+int Help(const CLI::App& app, const std::string& overview, const std::vector<std::string>& topic) {
   if (topic.empty()) {
     std::fputs(overview.c_str(), stdout);
     return 0;
   }
-  const auto named = [&topic](const CLI::App* command) { return command->get_name() == topic; };
-  const std::vector<const CLI::App*> found = app.get_subcommands(named);
-  if (found.empty()) {
-    std::fprintf(stderr, "mpool help: there is no command '%s'; `mpool help` lists them\n",
-                 topic.c_str());
-    return kUsageError;
+  const CLI::App* command = &app;
+  std::string parents, words;  // of the command, each after a blank
+  for (const std::string& word : topic) {
+    const Apps commands = CommandsOf(*command);
+    const auto found =
+        std::ranges::find(commands, word, [](const CLI::App* one) { return one->get_name(); });
+    if (found == commands.end()) {
+      std::fprintf(stderr, "mpool help: there is no command '%s'; `mpool help%s` lists them\n",
+                   word.c_str(), words.c_str());
+      return kUsageError;
+    }
+    command = *found;
+    parents = words;
+    words += " " + word;
   }
-  std::fputs(found.front()->help("mpool").c_str(), stdout);
+  std::fputs(command->help("mpool" + parents).c_str(), stdout);
   return 0;
 }
 
 // In the order in which help lists them.
-constexpr Command (*kCommands[])(CLI::App&) = {AddDoctor, AddDemo, AddBench, AddRun, AddCheck,
-                                               AddStat,   AddTop,  AddMap,   AddLs,  AddRm};
+constexpr Command (*kCommands[])(CLI::App&) = {
+    AddDoctor, AddDemo, AddBench, AddRun, AddCheck, AddStat, AddTop, AddMap, AddLs, AddRm, AddRsm};
 
 int RunChosen(const Command& command, std::span<char*> arguments) {
   if (command.rest != nullptr) {
@@ -81,7 +105,7 @@ int Run(int argc, char** argv) {
 
   std::vector<Command> commands;
   for (const auto add : kCommands) commands.push_back(add(app));
-  std::string topic;
+  std::vector<std::string> topic;
   std::string overview;  // once parsed, help() is that of the chosen command
   CLI::App* help = app.add_subcommand("help", "Print this help, or that of a command");
   help->add_option("COMMAND", topic, "The command");

@@ -98,8 +98,8 @@ TEST(Mpool, HelpListsTheCommands) {
   for (const char* arguments : {"help", "--help", "-h"}) {
     const Outcome help = RunMpool(arguments);
     EXPECT_EQ(help.exit_code, 0) << arguments;
-    for (const char* command :
-         {"doctor", "demo", "bench", "run", "check", "stat", "top", "map", "ls", "rm", "help"}) {
+    for (const char* command : {"doctor", "demo", "bench", "run", "check", "stat", "top", "map",
+                                "ls", "rm", "rsm", "help"}) {
       EXPECT_NE(help.out.find(std::string("\n  ") + command + " "), std::string::npos) << help.out;
     }
     EXPECT_EQ(help.err, "");
@@ -154,8 +154,9 @@ TEST(Mpool, PrintsItsVersion) {
 }
 
 TEST(Mpool, RefusesWrongUsageWithStatus2) {
-  for (const char* arguments : {"", "bogus", "demo a b", "check", "demo --bogus", "help bogus",
-                                "ls a", "ls --bogus", "ls -o BOGUS", "rm", "rm a b"}) {
+  for (const char* arguments :
+       {"", "bogus", "demo a b", "check", "demo --bogus", "help bogus", "help demo ls", "ls a",
+        "ls --bogus", "ls -o BOGUS", "rm", "rm a b"}) {
     const Outcome refused = RunMpool(arguments);
     EXPECT_EQ(refused.exit_code, 2) << arguments;
     EXPECT_EQ(refused.out, "") << arguments;
