@@ -55,13 +55,15 @@ double Median(std::vector<double> values) {
 }
 
 Summary Summarize(const std::vector<Round>& rounds) {
-  std::vector<double> ours, bare, ratios;
+  std::vector<double> ours, bare, ratios, differences;
   for (const Round& round : rounds) {
     ours.push_back(round.ours);
     bare.push_back(round.bare);
     ratios.push_back(round.ours / round.bare);
+    differences.push_back(round.ours - round.bare);
   }
-  return {Median(ours), Median(bare), Median(ratios), Largest(ours), Largest(bare)};
+  return {Median(ours),  Median(bare),  Median(ratios),
+          Largest(ours), Largest(bare), Median(differences)};
 }
 
 InTurn::InTurn(Side ours, Side bare) : ours_(std::move(ours)), bare_(std::move(bare)) {}

@@ -31,6 +31,7 @@ struct Summary {
   double ours_to_bare;  // NaN where a side is missing
   double ours_max;      // the costliest round
   double bare_max;
+  double ours_less_bare;  // the difference; NaN where a side is missing
 };
 
 // The middle one, or the mean of the two in the middle. NaN where there are no values, or one of

@@ -26,6 +26,7 @@ TEST(Summarize, TakesTheMedianOfTheRatiosAndNotTheRatioOfTheMedians) {
   EXPECT_EQ(summary.ours, 4);
   EXPECT_EQ(summary.bare, 3);
   EXPECT_EQ(summary.ours_to_bare, 1);
+  EXPECT_EQ(summary.ours_less_bare, 0);
   EXPECT_EQ(summary.ours_max, 9);
   EXPECT_EQ(summary.bare_max, 4);
 }
@@ -35,6 +36,7 @@ TEST(Summarize, KnowsNoRatioWithoutABareSide) {
   EXPECT_EQ(summary.ours, 2);
   EXPECT_TRUE(std::isnan(summary.bare));
   EXPECT_TRUE(std::isnan(summary.ours_to_bare));
+  EXPECT_TRUE(std::isnan(summary.ours_less_bare));
 }
 
 TEST(InTurn, AlternatesWhoIsFirst) {

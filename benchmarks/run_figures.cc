@@ -61,6 +61,9 @@ std::map<std::string, double> CountersOf(const Row& row) {
   };
   for (const Bound& bound : row.bounds) {
     counters[counters.contains("bound") ? "bound_ratio" : "bound"] = bound.value;
+    if (bound.of == Bound::Of::kOursLessBare) {
+      counters["less" + suffix] = row.summary.ours_less_bare;
+    }
   }
   if (!row.bounds.empty()) counters["met"] = Met(row) ? 1 : 0;
   std::erase_if(counters, [](const auto& counter) { return !std::isfinite(counter.second); });

@@ -2,9 +2,8 @@
 //
 // Each figure is one benchmark whose iterations are the rounds, and whose time is ours. Its
 // counters, also in the JSON of --benchmark_out: ours_ns, bare_ns, ratio and ours_max_ns,
-// bare_max_ns (the costliest round); bound, and bound_ratio where there is one for the ratio
-// besides; met (1 or
-// 0). Where a figure counts something else than time, `ns` is another word (`calls`, `bytes`). What
+// bare_max_ns (the costliest round); less_ns (ours - bare) where a bound is for that; bound, and
+// bound_ratio where there is one for the ratio besides; met (1 or 0). Where a figure counts something else than time, `ns` is another word (`calls`, `bytes`). What
 // does not exist is left out. A figure that cannot be measured here is an error that begins with
 // "skipped: ".
 

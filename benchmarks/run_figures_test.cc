@@ -29,6 +29,16 @@ TEST(CountersOf, HaveTheUnitInTheirNames) {
                                        {"met", 1}}));
 }
 
+TEST(CountersOf, HaveTheDifferenceWhereABoundIsForIt) {
+  Row row;
+  row.bounds = {{Of::kOursLessBare, 25}};
+  row.summary = Summarize({{20, 10}});
+  const Counters counters = CountersOf(row);
+  EXPECT_EQ(counters.at("less_ns"), 10);
+  EXPECT_EQ(counters.at("bound"), 25);
+  EXPECT_EQ(counters.at("met"), 1);
+}
+
 TEST(CountersOf, LeaveOutWhatThereIsNot) {
   Row row;
   row.unit = Unit::kPercent;

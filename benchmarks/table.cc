@@ -29,6 +29,8 @@ bool Keeps(const Summary& summary, const Bound& bound) {
       return summary.ours_to_bare <= bound.value;
     case Bound::Of::kBareToOurs:
       return 1 / summary.ours_to_bare >= bound.value;
+    case Bound::Of::kOursLessBare:
+      return summary.ours_less_bare <= bound.value;
   }
   return false;
 }
@@ -74,6 +76,8 @@ std::string FormatBound(const Bound& bound, Unit unit) {
       return absl::StrFormat("ours/bare ≤ %.2f", bound.value);
     case Bound::Of::kBareToOurs:
       return absl::StrFormat("bare/ours ≥ %g", bound.value);
+    case Bound::Of::kOursLessBare:
+      return absl::StrCat("ours - bare ≤ ", FormatLimit(bound.value, unit));
   }
   return "";
 }
@@ -81,6 +85,9 @@ std::string FormatBound(const Bound& bound, Unit unit) {
 std::string FormatRatio(const Row& row) {
   const double ratio = RatioOf(row);
   if (std::isnan(ratio)) return "-";
+  if (Has(row, Bound::Of::kOursLessBare)) {
+    return absl::StrCat("ours - bare ", FormatCost(row.summary.ours_less_bare, row.unit));
+  }
   if (CountsOursToBare(row)) return absl::StrFormat("ours/bare %.2f", ratio);
   return absl::StrCat("bare/ours ", Digits(ratio));
 }

@@ -18,9 +18,10 @@ enum class Unit { kNanoseconds, kCalls, kPercent, kFaults, kBytes, kTimes };
 // What a figure must keep to.
 struct Bound {
   enum class Of {
-    kOurs,        // our cost is at most this
-    kOursToBare,  // ours / bare is at most this
-    kBareToOurs,  // bare / ours is at least this: so many times faster
+    kOurs,          // our cost is at most this
+    kOursToBare,    // ours / bare is at most this
+    kBareToOurs,    // bare / ours is at least this: so many times faster
+    kOursLessBare,  // ours - bare is at most this: it is a difference that counts, not a ratio
   };
   Of of;
   double value;
@@ -37,7 +38,8 @@ struct Row {
 };
 
 // The ratio as the bounds of the row count it: ours / bare where one of them does, or where the row
-// is one of overhead; else bare / ours. NaN without a bare side.
+// is one of overhead; else bare / ours. NaN without a bare side. Where a bound counts the difference,
+// the table shows that instead.
 double RatioOf(const Row& row);
 
 // Whether the row keeps to all of its bounds. What was not measured does not.

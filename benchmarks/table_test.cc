@@ -44,6 +44,9 @@ TEST(Met, TakesTheBoundItselfAsKept) {
   EXPECT_FALSE(Met(MakeRow({{Of::kOursToBare, 1.25}}, 5.1, 4)));
   EXPECT_TRUE(Met(MakeRow({{Of::kBareToOurs, 16}}, 1, 16)));
   EXPECT_FALSE(Met(MakeRow({{Of::kBareToOurs, 16}}, 1, 15.9)));
+  EXPECT_TRUE(Met(MakeRow({{Of::kOursLessBare, 25}}, 26, 1)));
+  EXPECT_FALSE(Met(MakeRow({{Of::kOursLessBare, 25}}, 26.1, 1)));
+  EXPECT_FALSE(Met(MakeRow({{Of::kOursLessBare, 25}}, 26, kNan)));
 }
 
 TEST(Met, NeedsAllBounds) {
@@ -103,6 +106,13 @@ TEST(FormatTable, AlignsText) {
             "a figure | 20.0 ns | 300 ns | bare/ours 15.0 | ours ≤ 25 ns, bare/ours ≥ 10 | yes\n"
             "another  | -       | -      | -              | ours/bare ≤ 1.10             | skip"
             "ped: the lock limit is 8 MiB\n");
+}
+
+TEST(FormatTable, ShowsTheDifferenceWhereABoundIsForIt) {
+  EXPECT_EQ(FormatTable({MakeRow({{Of::kOursLessBare, 25}}, 9, 2)}, Style::kMarkdown),
+            "|figure|ours|bare|ratio|bound|met|\n"
+            "|---|---|---|---|---|---|\n"
+            "|a figure|9.00 ns|2.00 ns|ours - bare 7.00 ns|ours - bare ≤ 25 ns|yes|\n");
 }
 
 TEST(FormatTable, WritesMarkdown) {
