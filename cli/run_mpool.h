@@ -39,6 +39,13 @@ inline Outcome RunMpool(const std::string& arguments, const std::string& setup =
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, Contents(out), Contents(err)};
 }
 
+// A `setup` for RunMpool: the program is sent SIGTERM half a second after it has locked 1 MB.
+inline std::string EndedWhileItMeasures() {
+  return "ended() { \"$@\" & child=$!;"
+         " until ! kill -0 $child || grep -Eq 'VmLck:[^0-9]*[0-9]{4,} kB' /proc/$child/status;"
+         " do sleep 0.05; done; sleep 0.5; kill -TERM $child; wait $child; }; privilege=ended;";
+}
+
 }  // namespace cli
 
 #endif  // CLI_RUN_MPOOL_H_

@@ -1,28 +1,46 @@
 #include "os/interrupt.h"
 
+#include <time.h>
+
 #include <array>
+#include <atomic>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 
 namespace os {
 namespace {
 
 constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP};
 
-volatile std::sig_atomic_t requested_signal = 0;
+constexpr int64_t kSameRequestNs = 1'000'000'000;
+
+// When the first signal came, by CLOCK_MONOTONIC; 0: none has.
+std::atomic<int64_t> requested_at_ns = 0;
 std::array<struct sigaction, kSignals.size()> actions_before;
 
+static_assert(std::atomic<int64_t>::is_always_lock_free, "signal handlers may use it");
+
+// As signal-safety(7) allows.
+int64_t NowNs() {
+  timespec now = {};
+  (void)clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+}
+
 void Remember(int signal) {
-  // A user who is not heard may insist.
-  if (requested_signal != 0 && signal == SIGINT) (void)std::signal(SIGINT, SIG_DFL);
-  if (requested_signal != 0 && signal == SIGINT) (void)std::raise(SIGINT);
-  requested_signal = signal;
+  const int64_t now = NowNs();
+  int64_t first = 0;
+  if (requested_at_ns.compare_exchange_strong(first, now)) return;
+  if (signal != SIGINT || now - first < kSameRequestNs) return;
+  (void)std::signal(SIGINT, SIG_DFL);
+  (void)std::raise(SIGINT);
 }
 
 }  // namespace
 
 Interrupt::Interrupt() {
-  requested_signal = 0;
+  requested_at_ns = 0;
   struct sigaction action {};
   action.sa_handler = Remember;
   action.sa_flags = SA_RESTART;
@@ -39,6 +57,6 @@ Interrupt::~Interrupt() {
   }
 }
 
-bool Interrupt::requested() const { return requested_signal != 0; }
+bool Interrupt::requested() const { return requested_at_ns != 0; }
 
 }  // namespace os

@@ -5,9 +5,11 @@
 
 namespace os {
 
-// While one lives, SIGINT, SIGTERM and SIGHUP are remembered instead of ending the process. A second
-// SIGINT ends it at once. What was ignored before stays so. At most one at a time; affects the whole
-// process. A forked child inherits the handlers.
+// While one lives, SIGINT, SIGTERM and SIGHUP are remembered instead of ending the process. A SIGINT
+// that comes a second or more after the first of them ends it at once: its sender is not heard.
+// Until then it passes for the same one: timeout(1) signals its child, and then the group of both.
+// What was ignored before stays so. At most one at a time; affects the whole process. A forked child
+// inherits the handlers.
 class Interrupt {
  public:
   Interrupt();

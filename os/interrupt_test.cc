@@ -18,15 +18,12 @@ TEST(Interrupt, RemembersTheSignalsInsteadOfEndingTheProcess) {
   }
 }
 
-// How a process ends that is sent SIGINT so often.
-int EndAfter(int interrupts, bool with_object) {
+// How a process ends that does this while nobody else signals it; with status 7 if it returns.
+template <typename Action>
+int EndAfter(const Action& action) {
   const pid_t child = fork();
   if (child == 0) {
-    {
-      const Interrupt interrupt;
-      for (int i = 0; with_object && i < interrupts; ++i) (void)raise(SIGINT);
-    }
-    for (int i = 0; !with_object && i < interrupts; ++i) (void)raise(SIGINT);
+    action();
     _exit(7);
   }
   int status = 0;
@@ -34,17 +31,38 @@ int EndAfter(int interrupts, bool with_object) {
   return status;
 }
 
-TEST(Interrupt, ASecondSigintEndsTheProcess) {
-  EXPECT_EQ(WEXITSTATUS(EndAfter(1, true)), 7);
-  const int status = EndAfter(2, true);
-  ASSERT_TRUE(WIFSIGNALED(status));
+void ExpectKilledBySigint(int status) {
+  ASSERT_TRUE(WIFSIGNALED(status)) << status;
   EXPECT_EQ(WTERMSIG(status), SIGINT);
 }
 
+TEST(Interrupt, ASigintMuchLaterEndsTheProcess) {
+  ExpectKilledBySigint(EndAfter([] {
+    const Interrupt interrupt;
+    (void)raise(SIGTERM);
+    usleep(1'001'000);
+    (void)raise(SIGTERM);
+    (void)raise(SIGINT);
+  }));
+}
+
+// As those of timeout(1).
+TEST(Interrupt, TwoSigintAtOnceAreOneRequest) {
+  const int status = EndAfter([] {
+    const Interrupt interrupt;
+    (void)raise(SIGINT);
+    (void)raise(SIGINT);
+    if (!interrupt.requested()) _exit(8);
+  });
+  ASSERT_TRUE(WIFEXITED(status)) << status;
+  EXPECT_EQ(WEXITSTATUS(status), 7);
+}
+
 TEST(Interrupt, TheSignalsDoWhatTheyDidBeforeAfterItsEnd) {
-  const int status = EndAfter(1, false);
-  ASSERT_TRUE(WIFSIGNALED(status));
-  EXPECT_EQ(WTERMSIG(status), SIGINT);
+  ExpectKilledBySigint(EndAfter([] {
+    { const Interrupt interrupt; }
+    (void)raise(SIGINT);
+  }));
 }
 
 TEST(Interrupt, WhatWasIgnoredStaysSo) {
