@@ -18,7 +18,9 @@
 namespace rsm::internal {
 namespace {
 
+using Time = std::chrono::steady_clock::time_point;
 constexpr std::chrono::seconds kTimeToAnswer{5};
+Time TimeOfTheAnswer() { return std::chrono::steady_clock::now() + kTimeToAnswer; }
 
 constinit ImportTable imports;
 
@@ -30,13 +32,12 @@ std::vector<ImportSegment*>& Connected() {
 constinit uint64_t aborted_count ABSL_GUARDED_BY(import_latch) = 0;
 
 // Sends a request and waits for the reply.
-int AskExporter(const Request& request, const os::PacketConnection& connection, Reply& reply,
-                std::vector<os::OwnedDescriptor>& files) {
+int AskExporter(const Request& request, const os::PacketConnection& connection, Time deadline,
+                Reply& reply, std::vector<os::OwnedDescriptor>& files) {
   os::Errno error = connection.Send(std::as_bytes(std::span(&request, 1)), {});
   if (error.ok()) {
     const os::Result<size_t> got =
-        connection.Receive(std::as_writable_bytes(std::span(&reply, 1)), files,
-                           std::chrono::steady_clock::now() + kTimeToAnswer);
+        connection.Receive(std::as_writable_bytes(std::span(&reply, 1)), files, deadline);
     error = got.error();
     if (got.ok() && (*got != sizeof(reply) || reply.magic != kMagic)) error = os::Errno(EPROTO);
     // It ends the connection where the segment was unpublished meanwhile.
@@ -99,23 +100,26 @@ int ImportSegment::Connect(rsm_memseg_id_t segment, rsm_permission_t permission,
   made->permission_ = permission;
   std::optional<Names> names;
   if (const int error = Names::Open(names); error != RSM_SUCCESS) return error;
+  const Time deadline = TimeOfTheAnswer();
   os::PacketConnection connection;
-  if (const int error = names->Connect(segment, connection); error != RSM_SUCCESS) return error;
-  if (const int error = made->Ask(segment, connection); error != RSM_SUCCESS) return error;
+  int error = names->Connect(segment, connection, deadline);
+  if (error == RSM_SUCCESS) error = made->Ask(segment, connection, deadline);
+  if (error != RSM_SUCCESS) return error;
   const os::LatchHolder holder(import_latch);
   Connected().push_back(made.get());
   out = std::move(made);
   return RSM_SUCCESS;
 }
 
-int ImportSegment::Ask(rsm_memseg_id_t segment, os::PacketConnection& connection) {
+int ImportSegment::Ask(rsm_memseg_id_t segment, os::PacketConnection& connection, Time deadline) {
   Request request;
   request.node = kLocalNode;
   request.segment = segment;
   request.permission = permission_;
   Reply reply;
   std::vector<os::OwnedDescriptor> files;
-  if (const int error = AskExporter(request, connection, reply, files); error != RSM_SUCCESS) {
+  if (const int error = AskExporter(request, connection, deadline, reply, files);
+      error != RSM_SUCCESS) {
     return error;
   }
   if (reply.error != RSM_SUCCESS) return FailAsRefused(segment, reply.error);
@@ -297,13 +301,15 @@ uint64_t ImportSegment::CountAborted(const ImportSegment& except) {
 int Describe(rsm_memseg_id_t segment, Reply& reply) {
   std::optional<Names> names;
   if (const int error = Names::Open(names); error != RSM_SUCCESS) return error;
+  const Time deadline = TimeOfTheAnswer();
   os::PacketConnection connection;
-  if (const int error = names->Connect(segment, connection); error != RSM_SUCCESS) return error;
+  int error = names->Connect(segment, connection, deadline);
+  if (error != RSM_SUCCESS) return error;
   Request request;
   request.question = Question::kDescribe;
   request.segment = segment;
   std::vector<os::OwnedDescriptor> none;
-  const int error = AskExporter(request, connection, reply, none);
+  error = AskExporter(request, connection, deadline, reply, none);
   if (error != RSM_SUCCESS) return error;
   // Whose it is, the kernel knows better than the exporter says.
   const os::Result<os::PacketConnection::Peer> exporter = connection.OtherSide();

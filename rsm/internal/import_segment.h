@@ -10,6 +10,7 @@
 #define RSM_INTERNAL_IMPORT_SEGMENT_H_
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -89,7 +90,8 @@ class ImportSegment final : public SignalSource {
 
  private:
   friend void ForgetImports();
-  int Ask(rsm_memseg_id_t segment, os::PacketConnection& connection);
+  int Ask(rsm_memseg_id_t segment, os::PacketConnection& connection,
+          std::chrono::steady_clock::time_point deadline);
   int TakeReply(const Reply& reply, std::vector<os::OwnedDescriptor>& files,
                 bool exporter_is_trusted);
   int FailAsAborted() const;

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <random>
 
+#include "os/poll.h"
 #include "os/shared_object.h"
 #include "rsm/internal/access.h"
 #include "rsm/internal/error.h"
@@ -16,6 +17,7 @@ namespace {
 
 constexpr const char* kAdministratorsFolder = "/run/rsm";
 constexpr int kTriesMax = 100;
+constexpr std::chrono::milliseconds kTimeBetweenTries{2};
 
 std::string NameOf(rsm_memseg_id_t segment) {
   char name[16];
@@ -125,9 +127,20 @@ int Names::Take(rsm_memseg_id_t& segment, os::PacketListener& listener) const {
 
 void Names::Release(rsm_memseg_id_t segment) const { (void)folder_.Unlink(NameOf(segment)); }
 
-int Names::Connect(rsm_memseg_id_t segment, os::PacketConnection& connection) const {
+int Names::Connect(rsm_memseg_id_t segment, os::PacketConnection& connection,
+                   std::chrono::steady_clock::time_point deadline) const {
   const std::string name = NameOf(segment);
-  os::Result<os::PacketConnection> made = os::PacketConnection::Connect(folder_.PathOf(name));
+  const std::string path = folder_.PathOf(name);
+  os::Result<os::PacketConnection> made = os::PacketConnection::Connect(path);
+  // The kernel does not tell when there is room again.
+  while (made.error() == os::Errno(EAGAIN) && std::chrono::steady_clock::now() < deadline) {
+    const auto next = std::chrono::steady_clock::now() + kTimeBetweenTries;
+    if (os::WaitForDescriptors({}, std::min(next, deadline)) == os::Errno(EINTR)) {
+      return Fail(RSMERR_INTERRUPTED, "a signal came before the exporter of segment 0x%x answered",
+                  segment);
+    }
+    made = os::PacketConnection::Connect(path);
+  }
   if (made.ok()) {
     connection = std::move(*made);
     return RSM_SUCCESS;

@@ -10,6 +10,7 @@
 #ifndef RSM_INTERNAL_NAMES_H_
 #define RSM_INTERNAL_NAMES_H_
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,9 +34,12 @@ class Names {
   // be there.
   void Release(rsm_memseg_id_t segment) const;
 
-  // SEG_NOT_PUBLISHED: nobody listens there. PERM_DENIED: this user may not connect.
-  // REMOTE_NODE_UNREACHABLE: too many wait there already.
-  int Connect(rsm_memseg_id_t segment, os::PacketConnection& connection) const;
+  // SEG_NOT_PUBLISHED: nobody listens there. PERM_DENIED: this user may not connect. Where too many wait
+  // there already it waits until `deadline` for its turn; REMOTE_NODE_UNREACHABLE: it has not come.
+  // INTERRUPTED: a signal came.
+  int Connect(rsm_memseg_id_t segment, os::PacketConnection& connection,
+              std::chrono::steady_clock::time_point deadline =
+                  std::chrono::steady_clock::time_point::min()) const;
 
   // Of all that are there, live or not, in ascending order.
   std::vector<rsm_memseg_id_t> List() const;

@@ -27,6 +27,7 @@ namespace rsm::internal {
 namespace {
 
 constexpr std::chrono::seconds kTimeToAsk{5};
+constexpr std::chrono::milliseconds kTimeBeforeOthers{200};  // where there is no room for more
 constexpr std::chrono::milliseconds kTimeToRetry{20};
 constexpr size_t kAskingMax = 64;
 
@@ -181,7 +182,7 @@ class Service {
     return std::chrono::milliseconds(kTimeToAsk) / 5;
   }
 
-  // False: there are no descriptors, or there is no memory; later, perhaps.
+  // False: there are no descriptors, or no memory, or there is no room; later, perhaps.
   bool Handle(uint64_t number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
     if (number == 0) {
       self_.wake.Clear();
@@ -199,6 +200,7 @@ class Service {
       }
       if (const auto found = self_.importers.find(number); found != self_.importers.end()) {
         const std::shared_ptr<Publication> publication = found->second.lock();
+        if (publication != nullptr && IsQuiet(*publication, number)) return true;
         self_.importers.erase(found);
         if (publication != nullptr) DropImporter(*publication, number);
       }
@@ -211,9 +213,9 @@ class Service {
   bool AcceptAll(const std::shared_ptr<Publication>& publication)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
     for (;;) {
+      if (self_.asking.size() >= kAskingMax && !HearOldest()) return false;
       os::Result<os::PacketConnection> connection = publication->listener.Accept();
       if (!connection.ok()) return connection.error() == os::Errno(EAGAIN);
-      if (self_.asking.size() >= kAskingMax) DropOldest();
       auto end = std::make_shared<ConnectionEnd>();
       end->socket = std::move(*connection);
       end->number = ++self_.last_number;
@@ -235,10 +237,8 @@ class Service {
     const bool is_request = got.ok() && *got == sizeof(request) && request.magic == kMagic &&
                             request.segment == publication.segment;
     if (!is_request) return Leave(end);
-    if (request.question == Question::kDescribe) {
-      Describe(publication, end);
-      return Leave(end);
-    }
+    if (request.question == Question::kDescribe) Describe(publication, end);
+    if (request.question != Question::kConnect) return Leave(end);
     // First, so that nothing fails once the importer has been let in.
     publication.connections.reserve(publication.connections.size() + 1);
     self_.retired.reserve(self_.retired.size() + self_.importers.size() + 1);
@@ -256,6 +256,19 @@ class Service {
   }
 
   void Leave(const ConnectionEnd& end) const { self_.queue.Remove(end.socket.descriptor()); }
+
+  // Nothing has come from the importer: what the queue has told of was its request.
+  static bool IsQuiet(const Publication& publication, uint64_t number)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
+    const auto found = std::ranges::find_if(publication.connections,
+                                            [&](const auto& end) { return end->number == number; });
+    if (found == publication.connections.end()) return false;
+    std::byte byte;
+    std::vector<os::OwnedDescriptor> unwanted;
+    const os::Result<size_t> got =
+        (*found)->socket.Receive(std::span(&byte, 1), unwanted, Clock::time_point::min());
+    return got.error() == os::Errno(ETIMEDOUT);
+  }
 
   void DropImporter(Publication& publication, uint64_t number)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
@@ -279,11 +292,16 @@ class Service {
       return true;
     });
   }
-  void DropOldest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
+  // Makes room for another one. The oldest may have asked by now, where many come at once; else it is
+  // dropped. False: all have come just now, and may be about to ask.
+  bool HearOldest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
     const auto oldest = std::ranges::min_element(
         self_.asking, {}, [](const auto& entry) { return entry.second.end->since; });
-    Leave(*oldest->second.end);
+    if (oldest->second.end->since > Clock::now() - kTimeBeforeOthers) return false;
+    const Server::Asking asking = std::move(oldest->second);
     self_.asking.erase(oldest);
+    Hear(asking);
+    return true;
   }
 
   void Retire() ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
