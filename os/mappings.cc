@@ -50,6 +50,11 @@ bool StartsWith(const std::string& text, std::string_view prefix) {
   return std::string_view(text).starts_with(prefix);
 }
 
+// The inode of a segment of shmget(2) is its number, which may be 0.
+bool IsOfAFile(uint64_t inode, std::string_view name) {
+  return inode != 0 || name.starts_with("/SYSV");
+}
+
 }  // namespace
 
 bool Mapping::needs_blocks() const {
@@ -76,7 +81,7 @@ std::optional<Mapping> ParseMapsLine(std::string_view line, size_t page_size) {
   if (error != std::errc()) return std::nullopt;
   line.remove_prefix(static_cast<size_t>(rest - line.data()));
   while (!line.empty() && line.front() == ' ') line.remove_prefix(1);
-  mapping.file_backed = inode != 0;
+  mapping.file_backed = IsOfAFile(inode, line);
   mapping.file_offset = offset;
   if (mapping.file_backed) {
     mapping.file_path = std::string(line);
@@ -119,7 +124,7 @@ Result<std::optional<Mapping>> FindMappingByQuery(PageNumber page, size_t page_s
   mapping.writable = (query.flags & kWritable) != 0;
   mapping.executable = (query.flags & kExecutable) != 0;
   mapping.shared = (query.flags & kShared) != 0;
-  mapping.file_backed = query.inode != 0;
+  mapping.file_backed = IsOfAFile(query.inode, name);
   mapping.file_offset = query.file_offset;
   mapping.huge_pages = query.page_size != page_size;
   if (mapping.file_backed) {

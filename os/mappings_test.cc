@@ -42,6 +42,17 @@ TEST(ParseMapsLine, OfMemoryWithoutAFile) {
   }
 }
 
+TEST(ParseMapsLine, OfTheSegmentOfShmgetThatHasNumber0) {
+  const auto mapping =
+      ParseMapsLine("1000-2000 rw-s 00000000 00:01 0          /SYSV00000000 (deleted)", kPage);
+  ASSERT_TRUE(mapping.has_value());
+  EXPECT_TRUE(mapping->file_backed);
+  EXPECT_EQ(mapping->file_path, "/SYSV00000000 (deleted)");
+  EXPECT_EQ(mapping->file.device_minor, 1u);
+  EXPECT_EQ(mapping->file.inode, 0u);
+  EXPECT_FALSE(mapping->needs_blocks());
+}
+
 TEST(ParseMapsLine, OnlyAWritableSharedFileNeedsBlocks) {
   const struct {
     const char* line;

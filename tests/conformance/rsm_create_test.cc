@@ -1,6 +1,7 @@
 // rsm_memseg_export_create(3), sentence by sentence: what a segment is, and what can be one.
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -180,6 +181,16 @@ TEST_F(RsmCreate, SharesMemoryOfShmgetAsItIs) {
     EXPECT_TRUE(FailsWith(RSMERR_BAD_LENGTH, Put(remote, OffsetOf(2), "x")));
   }
   EXPECT_EQ(TextOf(memory.page(1), 16), "exporterimporter");
+}
+
+TEST_F(RsmCreate, SharesMemoryOfTheFirstShmgetOfAllWhoseNumberIs0) {
+  test_support::ChildOptions options;
+  options.namespaces = CLONE_NEWUSER | CLONE_NEWIPC;
+  RunInChild(options, [this] {
+    const SysVSegment memory(1);
+    ASSERT_EQ(memory.number(), 0);
+    const Export segment = CreateAt(memory.page(0), PageSize());
+  });
 }
 
 TEST_F(RsmCreate, LeavesNoAttachmentOfMemoryOfShmget) {

@@ -39,7 +39,8 @@ inline void MapInstead(const TestMapping& mapping, size_t pages, int descriptor,
 class SysVSegment {
  public:
   explicit SysVSegment(size_t pages, int flags = 0)
-      : number_(Make(pages)), address_(shmat(number_, nullptr, flags)) {
+      : number_(shmget(IPC_PRIVATE, pages * PageSize(), IPC_CREAT | 0600)),
+        address_(shmat(number_, nullptr, flags)) {
     EXPECT_NE(address_, reinterpret_cast<void*>(-1)) << std::strerror(errno);
     EXPECT_EQ(shmctl(number_, IPC_RMID, nullptr), 0) << std::strerror(errno);
   }
@@ -60,14 +61,6 @@ class SysVSegment {
   }
 
  private:
-  // The first of all, number 0, looks like memory of no file in /proc/PID/maps.
-  static int Make(size_t pages) {
-    const int number = shmget(IPC_PRIVATE, pages * PageSize(), IPC_CREAT | 0600);
-    if (number != 0) return number;
-    EXPECT_EQ(shmctl(number, IPC_RMID, nullptr), 0) << std::strerror(errno);
-    return shmget(IPC_PRIVATE, pages * PageSize(), IPC_CREAT | 0600);
-  }
-
   int number_;
   void* address_;
 };
