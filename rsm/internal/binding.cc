@@ -12,11 +12,11 @@
 #include "os/memory.h"
 #include "os/memory_object.h"
 #include "os/shared_mapping.h"
-#include "os/thread_sanitizer.h"
 #include "pinlock/mpin.h"
 #include "rsm/internal/error.h"
 #include "rsm/internal/generation.h"
 #include "rsm/internal/memory_kind.h"
+#include "rsm/internal/replacement.h"
 #include "rsm/internal/unpin.h"
 
 namespace rsm::internal {
@@ -31,9 +31,10 @@ class Binding {
   os::OwnedDescriptor foreign;
   int sysv = -1;
 
-  os::FileNumber file;     // of the first two
-  uint64_t offset = 0;     // of `address` in it
-  bool is_sealed = false;  // against new writers
+  os::FileNumber file;       // of the first two
+  uint64_t offset = 0;       // of `address` in it
+  bool is_sealed = false;    // against new writers
+  bool is_given_up = false;  // it had an object of its own
 };
 
 namespace {
@@ -43,85 +44,10 @@ std::vector<std::weak_ptr<Binding>>& Bindings() {
   return *bindings;
 }
 
-os::PageRange PagesOf(void* address, size_t bytes) {
-  return *os::PageRange::Covering(reinterpret_cast<uintptr_t>(address), bytes,
-                                  os::RealMemory().page_size());
-}
-
-int FailWith(int code, const char* what, os::Errno error) {
-  return Fail(code, "%s: %s", what, std::strerror(error.code()));
-}
-
-// Copies memory that other threads use. Those that write are stopped, or what they write is carried over
-// later (LateWrites); ThreadSanitizer knows of neither.
-#if OS_THREAD_SANITIZER
-__attribute__((no_sanitize("thread"))) void CopyLive(void* to, const void* from, size_t bytes) {
-  auto* const words = static_cast<uint64_t*>(to);
-  for (size_t i = 0; i < bytes / sizeof(uint64_t); ++i) {
-    words[i] = static_cast<const uint64_t*>(from)[i];
-  }
-}
-#else
-void CopyLive(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
-#endif
-
 int Pin(void* address, size_t bytes) {
   if (mpin(address, bytes) == 0) return RSM_SUCCESS;
   const int code = errno == EINVAL ? RSMERR_BAD_ADDR : RSMERR_INSUFFICIENT_MEM;
   return Fail(code, "the segment cannot be locked: %s", mpin_error());
-}
-
-// Fresh memory that will be moved to where pages are pinned, so it must be locked by then. It is locked
-// at once where the limit admits both for a moment, and else only when it is there.
-class Replacement {
- public:
-  // Owns the mapping.
-  Replacement(void* view, size_t bytes) : view_(view), bytes_(bytes) {}
-  Replacement(const Replacement&) = delete;
-  Replacement& operator=(const Replacement&) = delete;
-  ~Replacement() {
-    if (has_moved()) return;
-    if (is_pinned_) (void)munpin(view_, bytes_);
-    (void)os::UnmapShared(view_, bytes_);
-  }
-
-  void* view() const { return view_; }
-  // INSUFFICIENT_MEM: the machine has no room for it.
-  int PinIfPossible() {
-    is_pinned_ = mpin(view_, bytes_) == 0;
-    if (is_pinned_ || errno == ENOMEM) return RSM_SUCCESS;
-    return Fail(RSMERR_INSUFFICIENT_MEM, "there is no memory for the segment: %s", mpin_error());
-  }
-  os::Errno MoveTo(os::LiveReplacement& place, void* address) {
-    if (const os::Errno error = place.MoveHere(view_); !error.ok()) return error;
-    address_ = address;
-    return os::kSuccess;
-  }
-  bool has_moved() const { return address_ != nullptr; }
-  // After MoveTo, once writers go on: it is locked where it is now, if it must be.
-  os::Errno Settle(bool must_be_locked) {
-    if (is_pinned_) (void)mpin_forget(view_, bytes_);
-    if (is_pinned_ || !must_be_locked) return os::kSuccess;
-    return os::RealMemory().Lock(PagesOf(address_, bytes_));
-  }
-
- private:
-  void* view_;
-  size_t bytes_;
-  bool is_pinned_ = false;
-  void* address_ = nullptr;
-};
-
-int FailToStopWriters(os::Errno error) {
-  if (error == os::Errno(ENOMEM)) return FailWith(RSMERR_INSUFFICIENT_MEM, "userfaultfd(2)", error);
-  if (error == os::Errno(EMFILE) || error == os::Errno(ENFILE)) {
-    return FailWith(RSMERR_INSUFFICIENT_RESOURCES, "userfaultfd(2)", error);
-  }
-  return Fail(RSMERR_INSUFFICIENT_RESOURCES,
-              "writes of other threads to the segment could be lost, as userfaultfd(2) cannot stop "
-              "them (%s); create segments before other threads are started, in memory of no file, "
-              "or allow userfaultfd(2) in the container's seccomp profile",
-              std::strerror(error.code()));
 }
 
 // Maps a new object with a copy of the range in its place. `out` and `file` are set if that was done, even
@@ -160,85 +86,38 @@ int PutIntoObject(void* address, size_t bytes, std::optional<os::MemoryObject>& 
   return RSM_SUCCESS;
 }
 
-// True where it cannot be told, as for want of a descriptor: whoever has pins must keep the locks.
-bool HasOtherPins(void* address, size_t bytes) {
-  mpin_info info = {};
-  return mpin_query(address, bytes, &info) != 0 || info.count_max > 1;
-}
-
 int CheckMemoryOf(const Binding& binding) {
   return CheckMaps(binding.address, binding.bytes, binding.file, binding.offset);
 }
 
-// For when writers cannot be stopped: what they write to the object after it was copied. The object is there
-// still when the copy has taken its place, and what it holds then that it did not hold before is carried
-// over, word by word, where the program has not written something newer.
-class LateWrites {
- public:
-  LateWrites(void* range, size_t bytes)
-      : bytes_(bytes), object_(os::Duplicate(range, bytes)), seen_(os::MapPrivate(bytes)) {}
-  LateWrites(const LateWrites&) = delete;
-  LateWrites& operator=(const LateWrites&) = delete;
-  ~LateWrites() {
-    if (object_.ok()) (void)os::UnmapShared(*object_, bytes_);
-    if (seen_.ok()) (void)os::UnmapShared(*seen_, bytes_);
-  }
-
-  // False: there is no memory for it.
-  bool CopyTo(void* copy) {
-    if (!object_.ok() || !seen_.ok()) return false;
-    CopyLive(*seen_, *object_, bytes_);
-    std::memcpy(copy, *seen_, bytes_);
-    return true;
-  }
-  void CarryOverTo(void* range) const {
-    const auto* const last = static_cast<const uint64_t*>(*object_);
-    auto* const seen = static_cast<uint64_t*>(*seen_);
-    auto* const now = static_cast<uint64_t*>(range);
-    for (size_t i = 0; i < bytes_ / sizeof(uint64_t); ++i) {
-      const uint64_t word = __atomic_load_n(&last[i], __ATOMIC_RELAXED);
-      if (word == seen[i]) continue;
-      (void)__atomic_compare_exchange_n(&now[i], &seen[i], word, false, __ATOMIC_RELAXED,
-                                        __ATOMIC_RELAXED);
-    }
-  }
-
- private:
-  size_t bytes_;
-  os::Result<void*> object_;  // another view of it
-  os::Result<void*> seen_;
-};
-
-void MoveWhileWriting(Replacement& replacement, os::LiveReplacement& place,
-                      const Binding& binding) {
-  LateWrites late(binding.address, binding.bytes);
-  const bool is_kept = late.CopyTo(replacement.view());
-  if (!is_kept) CopyLive(replacement.view(), binding.address, binding.bytes);
-  if (replacement.MoveTo(place, binding.address).ok() && is_kept) late.CarryOverTo(binding.address);
-}
-
-// Puts private memory with the same contents in the place of the object. Where there is no memory for
-// it, or the program has unmapped the range meanwhile, all stays as it is.
-void MakePrivate(const Binding& binding) {
-  if (CheckMemoryOf(binding) != RSM_SUCCESS) return;
-  const os::Result<void*> copy = os::MapPrivate(binding.bytes);
+// Puts private memory with the same contents in the place of a part of the object's memory. Where there is
+// no memory for it, that stays as it is.
+void MakePartPrivate(void* address, size_t bytes, bool stays_pinned) {
+  const os::Result<void*> copy = os::MapPrivate(bytes);
   if (!copy.ok()) {
-    (void)os::SetInherited(binding.address, binding.bytes, true);
+    (void)os::SetInherited(address, bytes, true);
     return;
   }
-  Replacement replacement(*copy, binding.bytes);
-  const bool must_lock = HasOtherPins(binding.address, binding.bytes);
+  Replacement replacement(*copy, bytes);
+  const bool must_lock = stays_pinned || HasOtherPins(address, bytes);
   if (must_lock) (void)replacement.PinIfPossible();
   {
-    os::LiveReplacement place(binding.address, binding.bytes);
+    os::LiveReplacement place(address, bytes);
     if (place.StopWriters(service_threads.load()).ok()) {
-      CopyLive(replacement.view(), binding.address, binding.bytes);
-      (void)replacement.MoveTo(place, binding.address);
+      CopyLive(replacement.view(), address, bytes);
+      (void)replacement.MoveTo(place, address);
     } else {
-      MoveWhileWriting(replacement, place, binding);
+      MoveWhileWriting(replacement, place, address, bytes);
     }
   }
   if (replacement.has_moved()) (void)replacement.Settle(must_lock);
+}
+
+// All of it that the program has not unmapped or replaced meanwhile. `stays_pinned`: by the segment.
+void MakePrivate(const Binding& binding, bool stays_pinned) {
+  (void)ForEachPartThatMaps(
+      binding.address, binding.bytes, binding.file, binding.offset,
+      [&](void* address, size_t bytes) { MakePartPrivate(address, bytes, stays_pinned); });
 }
 
 std::shared_ptr<Binding> FindBinding(os::FileNumber file) {
@@ -287,7 +166,7 @@ int BindPrivate(void* address, size_t bytes, std::shared_ptr<Binding>& binding) 
   binding->bytes = bytes;
   Bindings().push_back(binding);
   const int error = PutIntoObject(address, bytes, binding->own, binding->file);
-  if (binding->own && error != RSM_SUCCESS) MakePrivate(*binding);
+  if (binding->own && error != RSM_SUCCESS) MakePrivate(*binding, false);
   return error;
 }
 
@@ -326,7 +205,7 @@ void Unbind(BoundRange& bound) {
   Binding& binding = *bound.binding;
   if (--binding.segments == 0 && binding.own) {
     binding.own = std::nullopt;  // its descriptor may be the only one to be had for what follows
-    MakePrivate(binding);
+    MakePrivate(binding, false);
   }
   Unpin(bound.address, bound.bytes);
   bound.binding = nullptr;
@@ -342,6 +221,20 @@ int Renew(BoundRange& bound) {
   binding.offset = 0;
   binding.is_sealed = false;
   return RSM_SUCCESS;
+}
+
+void GiveUp(BoundRange& bound) {
+  Binding& binding = *bound.binding;
+  binding.is_given_up = true;
+  binding.own = std::nullopt;
+  MakePrivate(binding, true);
+}
+
+int CheckNotGivenUp(const BoundRange& bound) {
+  if (!bound.binding->is_given_up) return RSM_SUCCESS;
+  return Fail(RSMERR_BAD_ADDR,
+              "the program had unmapped or replaced a part of the segment's memory when it was "
+              "unpublished; destroy the segment, and create it anew");
 }
 
 bool RefuseNewWriters(BoundRange& bound) {
@@ -429,6 +322,7 @@ int Exchange(Binding& binding, void* address, Replacement& old_copy) {
 
 int Rebind(BoundRange& bound, void* address) {
   Binding& binding = *bound.binding;
+  if (const int error = CheckNotGivenUp(bound); error != RSM_SUCCESS) return error;
   if (!binding.own) {
     return Fail(RSMERR_REBIND_NOT_ALLOWED,
                 "the segment is memory that was shared before it was exported, and its importers "

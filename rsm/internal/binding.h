@@ -58,8 +58,14 @@ int Bind(void* address, size_t bytes, BoundRange& bound)
 void Unbind(BoundRange& bound) ABSL_EXCLUSIVE_LOCKS_REQUIRED(MemoryLatch());
 
 // Gives the memory another object, with a copy of what it holds; importers keep the old one. Needs
-// is_separate().
+// is_separate(). BAD_ADDR: the program has unmapped or replaced a part of it. Else as of Bind.
 int Renew(BoundRange& bound) ABSL_EXCLUSIVE_LOCKS_REQUIRED(MemoryLatch());
+
+// For when that is BAD_ADDR: what is left of the memory is the program's own, pinned still. From now on
+// it can only be unbound.
+void GiveUp(BoundRange& bound) ABSL_EXCLUSIVE_LOCKS_REQUIRED(MemoryLatch());
+// BAD_ADDR: it was.
+int CheckNotGivenUp(const BoundRange& bound) ABSL_EXCLUSIVE_LOCKS_REQUIRED(MemoryLatch());
 
 // Binds other memory of the same length to the same object, which then holds what that memory held. The
 // memory that was bound is the program's own again. Errors as of Bind; REBIND_NOT_ALLOWED: the segment's

@@ -42,6 +42,10 @@ inline int RenewIt(BoundRange& bound) {
   const os::LatchHolder holder(MemoryLatch());
   return Renew(bound);
 }
+inline void GiveUpIt(BoundRange& bound) {
+  const os::LatchHolder holder(MemoryLatch());
+  GiveUp(bound);
+}
 inline int RebindTo(BoundRange& bound, void* address) {
   const os::LatchHolder holder(MemoryLatch());
   return Rebind(bound, address);

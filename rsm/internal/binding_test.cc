@@ -122,11 +122,39 @@ TEST_F(BindingTest, LeavesMemoryAloneThatWasUnmappedMeanwhile) {
   EXPECT_TRUE(Fails(RSMERR_BAD_ADDR, RenewIt(bound_), "is not mapped any more"));
   UnbindIt(bound_);
   EXPECT_EQ(TextOf(mapping_.page(2), 3), "new");
-  EXPECT_EQ(TextOf(mapping_.page(0), 7), "page 0.") << "the rest stays what it was";
   EXPECT_EQ(msync(mapping_.page(1), PageSize(), MS_ASYNC), -1) << "the hole as well";
   EXPECT_EQ(LockedBytes(), 0u);
   mapping_.MapAgain(1, 1);
   EXPECT_EQ(State().pins_max, 0u);
+}
+
+TEST_F(BindingTest, PartsImportersFromWhatIsLeftOfIt) {
+  for (const bool is_given_up : {false, true}) {
+    SCOPED_TRACE(is_given_up);
+    TestMapping mapping(kPages);
+    FillPages(mapping, kPages, "page ");
+    BoundRange bound;
+    ASSERT_TRUE(Succeeds(BindAt(mapping.page(0), kPages, bound)));
+    const Importer importer(bound);
+    const std::string before = TextOf(mapping.page(0), kBytes);
+    mapping.Unmap(1, 1);
+    if (is_given_up) {
+      GiveUpIt(bound);
+      EXPECT_EQ(LockedBytes(), (kPages - 1) * PageSize()) << "it has its pins still";
+      EXPECT_TRUE(Fails(RSMERR_BAD_ADDR, RebindTo(bound, mapping_.page(0)), "create it anew"));
+    } else {
+      UnbindIt(bound);
+    }
+    for (const size_t page : {0u, 2u, 3u}) {
+      EXPECT_EQ(TextOf(mapping.page(page), PageSize()),
+                before.substr(page * PageSize(), PageSize()));
+      *mapping.page(page) = std::byte{'!'};
+    }
+    EXPECT_EQ(importer.text(), before);
+    UnbindIt(bound);
+    EXPECT_EQ(LockedBytes(), 0u);
+    for (const size_t page : {0u, 2u, 3u}) EXPECT_EQ(*mapping.page(page), std::byte{'!'});
+  }
 }
 
 // --- Several segments over the same memory ------------------------------------------------------

@@ -54,6 +54,7 @@ int ExportSegment::FitObject(const AccessList& access) {
 }
 
 int ExportSegment::Publish(rsm_memseg_id_t& segment, AccessList access) {
+  if (const int error = CheckNotGivenUp(bound_); error != RSM_SUCCESS) return error;
   if (const int error = FitObject(access); error != RSM_SUCCESS) return error;
   auto publication = std::make_shared<Publication>();
   publication->segment = segment;
@@ -97,8 +98,9 @@ int ExportSegment::Republish(AccessList access) {
   return RSM_SUCCESS;
 }
 
-// The program goes on with another object than those who have imported this one. Where that is not
-// possible (the memory was shared before it was exported), nothing is done.
+// The program goes on with another object than those who have imported this one, or with none where it has
+// unmapped a part. Where that is not possible (the memory was shared before it was exported), nothing is
+// done.
 int ExportSegment::PartImporters() {
   SetClosed(true);
   bool had_importers = false;
@@ -108,6 +110,10 @@ int ExportSegment::PartImporters() {
   }
   if (!had_importers || !bound_.is_separate()) return RSM_SUCCESS;
   const int error = Renew(bound_);
+  if (error == RSMERR_BAD_ADDR) {
+    GiveUp(bound_);
+    return RSM_SUCCESS;
+  }
   if (error != RSM_SUCCESS) SetClosed(false);
   return error;
 }

@@ -1,5 +1,6 @@
 #include "rsm/internal/memory_kind.h"
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -55,10 +56,6 @@ int FailToLookUp(const void* address, os::Errno error) {
               std::strerror(error.code()));
 }
 
-int FailAsUnmapped(const void* address) {
-  return Fail(RSMERR_BAD_ADDR, "the segment's memory at %p is not mapped any more", address);
-}
-
 bool HoldsAddress(uintptr_t begin, size_t bytes, const void* address) {
   return reinterpret_cast<uintptr_t>(address) - begin < bytes;
 }
@@ -103,24 +100,56 @@ int KindOfMemory(void* address, size_t bytes, MemoryKind& kind) {
   return RSM_SUCCESS;
 }
 
-int CheckMaps(void* address, size_t bytes, os::FileNumber file, uint64_t offset) {
+int ForEachPartThatMaps(void* address, size_t bytes, os::FileNumber file, uint64_t offset,
+                        absl::FunctionRef<void(void* address, size_t bytes)> visit) {
   os::Memory& memory = os::RealMemory();
   const size_t page_size = memory.page_size();
   const os::Result<os::PageRange> pages =
       os::PageRange::Covering(reinterpret_cast<uintptr_t>(address), bytes, page_size);
-  if (!pages.ok()) return FailAsUnmapped(address);
-  for (os::PageNumber at = pages->begin(); at < pages->end();) {
+  if (!pages.ok()) return RSM_SUCCESS;
+  os::PageNumber begin = pages->begin();  // of the part that ends at `at`
+  const auto end_part = [&](os::PageNumber end) {
+    if (begin < end) {
+      visit(reinterpret_cast<void*>(begin.address(page_size)), (end - begin).bytes(page_size));
+    }
+  };
+  for (os::PageNumber at = begin; at < pages->end();) {
     const os::Result<std::optional<os::Mapping>> found = memory.MappingAt(at);
-    if (!found.ok()) return FailToLookUp(address, found.error());
-    if (!found->has_value() || (*found)->pages.begin() > at) return FailAsUnmapped(address);
+    if (!found.ok()) {
+      end_part(at);
+      return FailToLookUp(address, found.error());
+    }
+    if (!found->has_value()) {
+      end_part(at);
+      return RSM_SUCCESS;
+    }
     const os::Mapping& mapping = **found;
-    const uint64_t here = mapping.file_offset + (at - mapping.pages.begin()).bytes(page_size);
-    const bool is_it = mapping.shared && os::FileNumberOf(mapping.file) == file &&
-                       here == offset + (at - pages->begin()).bytes(page_size);
-    if (!is_it) return FailAsUnmapped(address);
-    at = mapping.pages.end();
+    const os::PageNumber next = std::min(mapping.pages.end(), pages->end());
+    const bool is_it = mapping.pages.begin() <= at && mapping.shared &&
+                       os::FileNumberOf(mapping.file) == file &&
+                       mapping.file_offset + (at - mapping.pages.begin()).bytes(page_size) ==
+                           offset + (at - pages->begin()).bytes(page_size);
+    if (!is_it) {
+      end_part(at);
+      // Past a hole there may be what we look for.
+      begin = mapping.pages.begin() > at ? std::min(mapping.pages.begin(), pages->end()) : next;
+      at = begin;
+    } else {
+      at = next;
+    }
   }
+  end_part(pages->end());
   return RSM_SUCCESS;
+}
+
+int CheckMaps(void* address, size_t bytes, os::FileNumber file, uint64_t offset) {
+  size_t mapped = 0;
+  const int error = ForEachPartThatMaps(address, bytes, file, offset,
+                                        [&](void*, size_t part) { mapped += part; });
+  if (error != RSM_SUCCESS) return error;
+  if (mapped == bytes) return RSM_SUCCESS;
+  return Fail(RSMERR_BAD_ADDR, "a part of the segment's memory at %p is not mapped any more",
+              address);
 }
 
 }  // namespace rsm::internal

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/functional/function_ref.h"
 #include "os/memory_object.h"
 
 namespace rsm::internal {
@@ -26,6 +27,12 @@ struct MemoryKind {
 // or the calling thread's stack. PERM_DENIED: read-only. INSUFFICIENT_RESOURCES: no descriptor to ask by.
 // With Fail's text. Page-aligned; enters the kernel once for each mapping.
 int KindOfMemory(void* address, size_t bytes, MemoryKind& kind);
+
+// Calls `visit` for each part of the range that maps this file, from that offset on, shared; neighbours are
+// one part. It may map something else there. INSUFFICIENT_RESOURCES: no descriptor to ask by; not all of
+// them were visited.
+int ForEachPartThatMaps(void* address, size_t bytes, os::FileNumber file, uint64_t offset,
+                        absl::FunctionRef<void(void* address, size_t bytes)> visit);
 
 // RSM_SUCCESS: all of the range maps this file, from that offset on, shared. BAD_ADDR: the program has
 // mapped something else there, or nothing. INSUFFICIENT_RESOURCES: no descriptor to ask by.

@@ -195,12 +195,25 @@ TEST(KindOfMemoryTest, TellsThatItCannotLookWithoutADescriptor) {
   EXPECT_TRUE(Fails(RSMERR_INSUFFICIENT_RESOURCES, result, "Too many open files"));
 }
 
-// --- CheckMaps ----------------------------------------------------------------------------------
+// --- CheckMaps, and the parts that do -----------------------------------------------------------
 
 class CheckMapsTest : public testing::Test {
  protected:
   int Check(size_t first, size_t pages, size_t offset) const {
     return CheckMaps(mapping_.page(first), pages * PageSize(), number_, offset * PageSize());
+  }
+
+  // As "first+count" in pages of the mapping.
+  std::string Parts(size_t first, size_t pages, size_t offset) {
+    std::string text;
+    const int error = ForEachPartThatMaps(
+        mapping_.page(first), pages * PageSize(), number_, offset * PageSize(),
+        [&](void* address, size_t bytes) {
+          const auto at = static_cast<size_t>(static_cast<std::byte*>(address) - mapping_.page(0));
+          text += " " + std::to_string(at / PageSize()) + "+" + std::to_string(bytes / PageSize());
+        });
+    EXPECT_EQ(error, RSM_SUCCESS) << ErrorText();
+    return text;
   }
 
   const os::OwnedDescriptor file_ = MemoryFile(4);
@@ -250,6 +263,42 @@ TEST_F(CheckMapsTest, TellsThatItCannotLookWithoutADescriptor) {
     result = CheckMaps(address, bytes, number, 0);
   }
   EXPECT_TRUE(Fails(RSMERR_INSUFFICIENT_RESOURCES, result, "Too many open files"));
+}
+
+TEST_F(CheckMapsTest, TheWholeIsOnePartOfItself) {
+  EXPECT_EQ(Parts(0, 4, 0), " 0+4");
+  ASSERT_EQ(madvise(mapping_.page(2), PageSize(), MADV_DONTFORK), 0);  // a mapping of its own
+  EXPECT_EQ(Parts(0, 4, 0), " 0+4");
+  EXPECT_EQ(Parts(1, 2, 1), " 1+2");
+  EXPECT_EQ(Parts(1, 2, 0), "");
+}
+
+TEST_F(CheckMapsTest, PartsAreBesideHolesAndOtherMemory) {
+  mapping_.Unmap(1, 1);
+  EXPECT_EQ(Parts(0, 4, 0), " 0+1 2+2");
+  EXPECT_EQ(Parts(1, 3, 1), " 2+2");
+  EXPECT_EQ(Parts(0, 2, 0), " 0+1");
+  mapping_.MapAgain(1, 1);
+  EXPECT_EQ(Parts(0, 4, 0), " 0+1 2+2");
+  mapping_.MapAgain(0, 1);
+  EXPECT_EQ(Parts(0, 4, 0), " 2+2");
+  MapPage(mapping_, 3, file_.get(), 0);
+  EXPECT_EQ(Parts(0, 4, 0), " 2+1");
+}
+
+TEST_F(CheckMapsTest, APartMayBeReplacedWhenItIsSeen) {
+  mapping_.Unmap(1, 1);
+  size_t seen = 0;
+  ASSERT_EQ(ForEachPartThatMaps(mapping_.page(0), 4 * PageSize(), number_, 0,
+                                [&](void* address, size_t bytes) {
+                                  ++seen;
+                                  ASSERT_NE(mmap(address, bytes, PROT_READ | PROT_WRITE,
+                                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+                                            MAP_FAILED);
+                                }),
+            RSM_SUCCESS);
+  EXPECT_EQ(seen, 2u);
+  EXPECT_EQ(Parts(0, 4, 0), "");
 }
 
 }  // namespace

@@ -213,6 +213,29 @@ TEST_F(RsmDestroy, SucceedsWhereTheProgramHasUnmappedTheMemory) {
   EXPECT_EQ(MemoryState::Of(mapping, 0, kPages).pins_max, 0u);
 }
 
+TEST_F(RsmDestroy, PartsImportersFromTheRestWhereTheProgramHasUnmappedAPart) {
+  constexpr size_t kAll = 4;
+  for (const bool is_part_of_another : {false, true}) {
+    SCOPED_TRACE(is_part_of_another);
+    TestMapping mapping(kAll);
+    FillPages(mapping, kAll, "page ");
+    Export segment = Create(mapping, kAll);
+    Export part = is_part_of_another ? CreateAt(mapping.page(2), PageSize()) : nullptr;
+    const Import remote = Connect(Publish(is_part_of_another ? part : segment));
+    const std::byte* const map = MapAll(remote, is_part_of_another ? 1 : kAll);
+    const std::string before = TextOf(mapping.page(2), PageSize());
+    mapping.Unmap(1, 1);
+    segment = nullptr;
+    part = nullptr;
+    ExpectAborted(remote);
+    EXPECT_EQ(TextOf(mapping.page(2), PageSize()), before);
+    std::memset(mapping.page(2), 'm', PageSize());
+    EXPECT_EQ(TextOf(map + (is_part_of_another ? 0 : 2 * PageSize()), PageSize()), before);
+    mapping.MapAgain(1, 1);
+    EXPECT_EQ(MemoryState::Of(mapping, 0, kAll).pins_max, 0u);
+  }
+}
+
 TEST_F(RsmDestroy, PartsImportersAlthoughNoDescriptorIsLeft) {
   for (const bool is_published : {true, false}) {
     SCOPED_TRACE(is_published);

@@ -316,6 +316,35 @@ TEST_F(RsmUnpublish, LeavesASegmentThatCanBePublishedAgain) {
       << "who was disconnected stays so";
 }
 
+TEST_F(RsmUnpublish, PartsImportersFromTheRestWhereTheProgramHasUnmappedAPart) {
+  constexpr size_t kAll = 4;
+  TestMapping mapping(kAll);
+  FillPages(mapping, kAll, "page ");
+  Export segment = Create(mapping, kAll, RSM_ALLOW_REBIND);
+  const Import remote = Connect(Publish(segment));
+  const std::byte* const map = MapAll(remote, kAll);
+  const std::string before = TextOf(map, kAll * PageSize());
+  mapping.Unmap(1, 1);
+  ASSERT_TRUE(Succeeds(rsm_memseg_export_unpublish(segment.get())));
+  EXPECT_TRUE(FailsWith(RSMERR_SEG_NOT_PUBLISHED, rsm_memseg_export_unpublish(segment.get())));
+  std::memset(mapping.page(2), 'm', PageSize());
+  EXPECT_EQ(TextOf(map, kAll * PageSize()), before);
+  EXPECT_EQ(MemoryState::Of(mapping, 2, 1).pins_min, 1u) << "as long as the segment is there";
+
+  rsm_memseg_id_t number = 0;
+  EXPECT_TRUE(FailsWith(RSMERR_BAD_ADDR,
+                        rsm_memseg_export_publish(segment.get(), &number, nullptr, 0),
+                        "create it anew"));
+  TestMapping fresh(kAll);
+  EXPECT_TRUE(FailsWith(
+      RSMERR_BAD_ADDR, rsm_memseg_export_rebind(segment.get(), fresh.page(0), 0, kAll * PageSize()),
+      "create it anew"));
+  segment = nullptr;
+  EXPECT_EQ(*mapping.page(2), std::byte{'m'});
+  mapping.MapAgain(1, 1);
+  EXPECT_EQ(MemoryState::Of(mapping, 0, kAll).pins_max, 0u);
+}
+
 TEST_F(RsmUnpublish, LeavesAHoleInAForkedChild) {
   const Import remote = Connect(Publish(segment_));
   ASSERT_TRUE(Succeeds(rsm_memseg_export_unpublish(segment_.get())));
