@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
@@ -16,6 +17,8 @@
 
 #include "rsm/internal/import_segment.h"
 #include "rsm/internal/protocol.h"
+#include "tests/support/child.h"
+#include "tests/support/tagged_memory.h"
 #include "tests/support/test_segment.h"
 
 namespace test_support {
@@ -176,6 +179,22 @@ int ImportersOf(rsm_memseg_id_t segment) {
   rsm::internal::Reply reply;
   if (rsm::internal::Describe(segment, reply) != RSM_SUCCESS) return -1;
   return static_cast<int>(reply.importers);
+}
+
+void SkipUnlessWritersCanBeStopped() {
+  RunInChild([] {
+    TaggedMemory memory(1, 1);
+    rsm_memseg_export_handle_t segment = nullptr;
+    std::atomic<bool> ends = false;
+    std::thread other([&] {
+      while (!ends.load()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    });
+    const int code = Create(segment, memory.address(), memory.bytes());
+    ends.store(true);
+    other.join();
+    if (code == RSMERR_INSUFFICIENT_RESOURCES) GTEST_SKIP() << rsm_error();
+    EXPECT_TRUE(Succeeds(code));
+  });
 }
 
 }  // namespace test_support

@@ -74,6 +74,9 @@ void* Map(rsm_memseg_import_handle_t handle, size_t bytes,
 // How many importers the segment has, as its exporter says; -1: it does not answer.
 int ImportersOf(rsm_memseg_id_t segment = kSegment);
 
+// Where userfaultfd(2) is refused, a program with several threads has no segments of private memory.
+void SkipUnlessWritersCanBeStopped();
+
 }  // namespace test_support
 
 #endif  // TESTS_SUPPORT_RSM_SETTING_H_
