@@ -52,7 +52,7 @@ Result<FileOrigin> OriginOf(int descriptor) {
   FileOrigin origin{
       .device = status.st_dev, .inode = status.st_ino, .flags = flags & kOriginFlags, .path = {}};
   char path[4096];
-  const std::string link = "/proc/self/fd/" + std::to_string(descriptor);
+  const std::string link = "/proc/thread-self/fd/" + std::to_string(descriptor);
   const ssize_t length = readlink(link.c_str(), path, sizeof(path));
   if (length > 0 && static_cast<size_t>(length) < sizeof(path)) {
     origin.path.assign(path, static_cast<size_t>(length));

@@ -16,14 +16,18 @@
 namespace os {
 namespace {
 
-Result<OwnedDescriptor> Locked(OwnedDescriptor descriptor) {
+Errno WaitForLock(const OwnedDescriptor& descriptor) {
   while (flock(descriptor.get(), LOCK_EX) != 0) {
     if (errno != EINTR) return Errno::Last();
   }
-  return descriptor;
+  return kSuccess;
 }
 
 }  // namespace
+
+FolderLock::~FolderLock() {
+  if (descriptor_.get() >= 0) (void)flock(descriptor_.get(), LOCK_UN);
+}
 
 Result<Folder> Folder::Open(const std::string& path) {
   OwnedDescriptor descriptor(open(path.c_str(), O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_RDONLY));
@@ -63,7 +67,7 @@ Result<std::vector<std::string>> Folder::List() const {
 }
 
 std::string Folder::PathOf(const std::string& name) const {
-  return "/proc/self/fd/" + std::to_string(descriptor_.get()) + "/" + name;
+  return "/proc/thread-self/fd/" + std::to_string(descriptor_.get()) + "/" + name;
 }
 
 Errno Folder::Unlink(const std::string& name) const {
@@ -78,20 +82,22 @@ Result<uint32_t> Folder::OwnerOf(const std::string& name) const {
   return static_cast<uint32_t>(status.st_uid);
 }
 
-Result<OwnedDescriptor> Folder::Lock() const {
+Result<FolderLock> Folder::Lock() const {
   OwnedDescriptor folder(openat(descriptor_.get(), ".", O_DIRECTORY | O_CLOEXEC | O_RDONLY));
   if (folder.get() < 0) return Errno::Last();
-  return Locked(std::move(folder));
+  if (const Errno error = WaitForLock(folder); !error.ok()) return error;
+  return FolderLock(std::move(folder));
 }
 
-Result<OwnedDescriptor> Folder::LockFile(const std::string& name) const {
+Result<FolderLock> Folder::LockFile(const std::string& name) const {
   OwnedDescriptor file(openat(descriptor_.get(), name.c_str(),
                               O_CREAT | O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600));
   if (file.get() < 0) return errno == ELOOP ? Errno(EACCES) : Errno::Last();
   struct stat status;
   if (fstat(file.get(), &status) != 0) return Errno::Last();
   if (status.st_uid != geteuid() || !S_ISREG(status.st_mode)) return Errno(EACCES);
-  return Locked(std::move(file));
+  if (const Errno error = WaitForLock(file); !error.ok()) return error;
+  return FolderLock(std::move(file));
 }
 
 std::string EnvironmentOf(const char* name) {
@@ -101,7 +107,7 @@ std::string EnvironmentOf(const char* name) {
 
 // umask(2) can only be read by setting it, which other threads would see.
 uint32_t FileCreationMask() {
-  std::ifstream status("/proc/self/status");
+  std::ifstream status("/proc/thread-self/status");
   for (std::string line; std::getline(status, line);) {
     constexpr std::string_view kField = "Umask:";
     if (line.starts_with(kField)) {

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "os/descriptor.h"
@@ -17,6 +18,19 @@
 #include "os/result.h"
 
 namespace os {
+
+// Ends with it, although forked children have copies of the descriptor (flock(2)).
+class FolderLock {
+ public:
+  FolderLock(FolderLock&&) = default;
+  FolderLock& operator=(FolderLock&&) = delete;
+  ~FolderLock();
+
+ private:
+  friend class Folder;
+  explicit FolderLock(OwnedDescriptor locked) : descriptor_(std::move(locked)) {}
+  OwnedDescriptor descriptor_;
+};
 
 class Folder {
  public:
@@ -38,12 +52,11 @@ class Folder {
   // Whose the name is; links are not followed.
   Result<uint32_t> OwnerOf(const std::string& name) const;
 
-  // Waits until nobody else has the folder locked; it is unlocked with the descriptor (flock(2)). Who may
-  // read the folder may lock it.
-  Result<OwnedDescriptor> Lock() const;
+  // Waits until nobody else has the folder locked. Who may read the folder may lock it.
+  Result<FolderLock> Lock() const;
   // The same of a file in it, that is made if it is not there. EACCES: the name is another user's, or of
   // no file.
-  Result<OwnedDescriptor> LockFile(const std::string& name) const;
+  Result<FolderLock> LockFile(const std::string& name) const;
 
  private:
   Folder(OwnedDescriptor descriptor, uint32_t owner, uint32_t mode)

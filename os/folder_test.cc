@@ -1,6 +1,8 @@
 #include "os/folder.h"
 
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -66,21 +68,21 @@ TEST(Folder, ListsNamesAndTakesThemAway) {
   ASSERT_EQ(rmdir(path.c_str()), 0);
 }
 
-using Lock = std::function<Result<OwnedDescriptor>(const Folder&)>;
+using Lock = std::function<Result<FolderLock>(const Folder&)>;
 
-class FolderLock : public testing::TestWithParam<Lock> {};
+class FolderLockTest : public testing::TestWithParam<Lock> {};
 
-TEST_P(FolderLock, KeepsOthersWaitingUntilItIsGone) {
+TEST_P(FolderLockTest, KeepsOthersWaitingUntilItIsGone) {
   const std::string path = Fresh("lock");
   const Result<Folder> folder = Folder::OpenPrivate(path);
   ASSERT_TRUE(folder.ok());
   std::atomic<bool> unlocked = false;
   std::thread other;
   {
-    const Result<OwnedDescriptor> lock = GetParam()(*folder);
+    const Result<FolderLock> lock = GetParam()(*folder);
     ASSERT_TRUE(lock.ok()) << lock.error().Name();
     other = std::thread([&] {
-      const Result<OwnedDescriptor> second = GetParam()(*folder);
+      const Result<FolderLock> second = GetParam()(*folder);
       EXPECT_TRUE(second.ok());
       EXPECT_TRUE(unlocked) << "it did not wait";
     });
@@ -92,7 +94,27 @@ TEST_P(FolderLock, KeepsOthersWaitingUntilItIsGone) {
   ASSERT_EQ(rmdir(path.c_str()), 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(, FolderLock,
+TEST_P(FolderLockTest, EndsAlthoughAForkedChildStays) {
+  const std::string path = Fresh("forked");
+  const Result<Folder> folder = Folder::OpenPrivate(path);
+  ASSERT_TRUE(folder.ok());
+  pid_t child = -1;
+  {
+    const Result<FolderLock> lock = GetParam()(*folder);
+    ASSERT_TRUE(lock.ok()) << lock.error().Name();
+    child = fork();
+    if (child == 0) {
+      for (;;) pause();
+    }
+  }
+  EXPECT_TRUE(GetParam()(*folder).ok()) << "or it waits for the child, and the test for ever";
+  ASSERT_EQ(kill(child, SIGKILL), 0);
+  ASSERT_EQ(waitpid(child, nullptr, 0), child);
+  (void)folder->Unlink("lock");
+  ASSERT_EQ(rmdir(path.c_str()), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(, FolderLockTest,
                          testing::Values([](const Folder& folder) { return folder.Lock(); },
                                          [](const Folder& folder) {
                                            return folder.LockFile("lock");

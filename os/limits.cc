@@ -21,7 +21,7 @@ std::optional<uint64_t> FromRlimit(rlim_t value) {
 
 // The number after "KEY:" in /proc/self/status. ENOENT: no such file or key.
 Result<uint64_t> StatusField(std::string_view key, int base) {
-  LineReader lines("/proc/self/status");
+  LineReader lines("/proc/thread-self/status");
   while (const std::optional<std::string_view> line = lines.Next()) {
     const std::optional<std::string_view> text = ValueOf(*line, key);
     if (!text) continue;
@@ -79,7 +79,7 @@ Result<bool> ClaimsLockCapability() {
   return (*set >> kCapIpcLock & 1) != 0;
 }
 
-Result<bool> InInitialUserNamespace() { return IsInitialUidMap("/proc/self/uid_map"); }
+Result<bool> InInitialUserNamespace() { return IsInitialUidMap("/proc/thread-self/uid_map"); }
 
 Result<bool> IsInitialUidMap(const char* path) {
   LineReader map(path);
@@ -104,7 +104,7 @@ Result<uint64_t> MaxMappings() {
   return *value;
 }
 
-Result<uint64_t> CountMappings() { return CountMappingsIn("/proc/self/maps"); }
+Result<uint64_t> CountMappings() { return CountMappingsIn("/proc/thread-self/maps"); }
 
 Result<uint64_t> CountMappingsIn(const char* path) {
   LineReader maps(path);

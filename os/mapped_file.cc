@@ -33,8 +33,8 @@ template <typename Visit>
 void ForEachPath(const Mapping& mapping, Visit visit) {
   if (visit(mapping.file_path, false)) return;
   std::error_code error;
-  for (std::filesystem::directory_iterator it("/proc/self/fd", error), end; !error && it != end;
-       it.increment(error)) {
+  for (std::filesystem::directory_iterator it("/proc/thread-self/fd", error), end;
+       !error && it != end; it.increment(error)) {
     if (visit(it->path().string(), true)) return;
   }
 }

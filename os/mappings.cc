@@ -91,7 +91,7 @@ std::optional<Mapping> ParseMapsLine(std::string_view line, size_t page_size) {
 }
 
 Result<std::optional<Mapping>> FindMappingInText(PageNumber page, size_t page_size) {
-  std::ifstream maps("/proc/self/maps");
+  std::ifstream maps("/proc/thread-self/maps");
   if (!maps) return Errno(ENOENT);
   std::string line;
   while (std::getline(maps, line)) {
@@ -105,7 +105,7 @@ Result<std::optional<Mapping>> FindMappingInText(PageNumber page, size_t page_si
 
 Result<std::optional<Mapping>> FindMappingByQuery(PageNumber page, size_t page_size) {
   // Opened at each call: a descriptor from before a fork would go on describing the parent.
-  Result<OwnedDescriptor> maps = OpenForReading("/proc/self/maps");
+  Result<OwnedDescriptor> maps = OpenForReading("/proc/thread-self/maps");
   if (!maps.ok()) return maps.error();
   char name[PATH_MAX] = {};
   ProcmapQuery query{};

@@ -22,6 +22,10 @@ namespace {
 // Of the thread: /proc/self is empty once the main thread has ended before the others.
 constexpr char kOpenDescriptors[] = "/proc/thread-self/fd";
 
+// Who may open it anew has a descriptor of it, and so may read it already. A process that has become
+// another user since it made the object opens it for reading (ReopenForReading).
+constexpr mode_t kMode = S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH;
+
 OwnedDescriptor NewFile(const char* name) {
   // Never to be executed, which newer kernels want to be told. Newer than the headers of Debian 12.
   constexpr unsigned int kNoExecSeal = 8;
@@ -69,7 +73,7 @@ Result<OwnedDescriptor> CopyOf(int descriptor, FileNumber file) {
 Result<MemoryObject> MemoryObject::Create(const char* name, uint64_t bytes) {
   if (!FileMayHave(bytes)) return Errno(EFBIG);
   OwnedDescriptor descriptor = NewFile(name);
-  if (descriptor.get() < 0 || fchmod(descriptor.get(), S_IRUSR | S_IWUSR) != 0 ||
+  if (descriptor.get() < 0 || fchmod(descriptor.get(), kMode) != 0 ||
       ftruncate(descriptor.get(), static_cast<off_t>(bytes)) != 0) {
     return Errno::Last();
   }

@@ -91,11 +91,11 @@ TEST(MemoryObject, IsZerosThatNeedMemoryOnceTheyAreTouched) {
   EXPECT_GT(status.st_blocks, 0);
 }
 
-TEST(MemoryObject, MayBeOpenedByItsOwnerAlone) {
+TEST(MemoryObject, MayBeOpenedForWritingByItsOwnerAlone) {
   const MemoryObject object = Make();
   struct stat status;
   ASSERT_EQ(fstat(object.descriptor(), &status), 0);
-  EXPECT_EQ(status.st_mode, static_cast<mode_t>(S_IFREG | 0600));
+  EXPECT_EQ(status.st_mode, static_cast<mode_t>(S_IFREG | 0644));
   EXPECT_EQ(status.st_uid, geteuid());
   EXPECT_TRUE(IsClosedOnExec(object.descriptor()));
 }

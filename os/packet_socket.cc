@@ -72,6 +72,19 @@ size_t TakeDescriptors(msghdr& header, Received& into) {
   return count;
 }
 
+// The mode that bind(2) gives depends on the umask, which belongs to all threads. Where somebody has
+// put a link in the place of the name, what that leads to keeps its mode. As fchmodat(3) does with
+// AT_SYMLINK_NOFOLLOW, which needs the main thread.
+Errno OpenToAll(const std::string& path) {
+  const OwnedDescriptor name(open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  struct stat status;
+  if (name.get() < 0 || fstat(name.get(), &status) != 0) return Errno::Last();
+  if (!S_ISSOCK(status.st_mode)) return Errno(EOPNOTSUPP);
+  const std::string itself = "/proc/thread-self/fd/" + std::to_string(name.get());
+  if (chmod(itself.c_str(), kMode) == 0) return kSuccess;
+  return errno == ENOENT ? Errno(EOPNOTSUPP) : Errno::Last();
+}
+
 // Until there is a message, or the end of all.
 Errno AwaitPacket(int socket, Time deadline) {
   timespec left = {};
@@ -151,22 +164,30 @@ Result<size_t> PacketConnection::Receive(std::span<std::byte> buffer,
   }
 }
 
-Result<PacketListener> PacketListener::Listen(const std::string& path) {
+bool PacketConnection::HasMessage() const { return AwaitPacket(socket_.get(), Time::min()).ok(); }
+
+Result<PacketListener> PacketListener::Listen(const std::string& path, Descriptors descriptors) {
   const Result<sockaddr_un> address = AddressOf(path);
   if (!address.ok()) return address.error();
   OwnedDescriptor socket = NewSocket();
   if (socket.get() < 0) return Errno::Last();
   if (bind(socket.get(), Pointer(*address), sizeof(*address)) != 0) return Errno::Last();
-  // The mode that bind(2) gives depends on the umask, which belongs to all threads. Where somebody
-  // has put a link in the place of the name, what that leads to keeps its mode.
-  if (fchmodat(AT_FDCWD, path.c_str(), kMode, AT_SYMLINK_NOFOLLOW) != 0 ||
-      listen(socket.get(), kWaitingMax) != 0) {
-    const Errno error = Errno::Last();
+  // Inherited by what is accepted. Newer than the headers of Debian 12.
+  constexpr int kPassRights = 83;
+  if (descriptors == Descriptors::kRefused) {
+    const int none = 0;
+    (void)setsockopt(socket.get(), SOL_SOCKET, kPassRights, &none, sizeof(none));
+  }
+  Errno error = OpenToAll(path);
+  if (error.ok() && listen(socket.get(), kWaitingMax) != 0) error = Errno::Last();
+  if (!error.ok()) {
     (void)unlink(path.c_str());
     return error;
   }
   return PacketListener(std::move(socket));
 }
+
+void PacketListener::Stop() const { (void)shutdown(socket_.get(), SHUT_RDWR); }
 
 Result<PacketConnection> PacketListener::Accept() const {
   for (;;) {

@@ -63,6 +63,8 @@ class PacketConnection {
   // taken nothing.
   Result<size_t> Receive(std::span<std::byte> buffer, std::vector<OwnedDescriptor>& descriptors,
                          std::chrono::steady_clock::time_point deadline) const;
+  // Whether Receive would not wait.
+  bool HasMessage() const;
 
  private:
   OwnedDescriptor socket_;
@@ -70,15 +72,22 @@ class PacketConnection {
 
 class PacketListener {
  public:
+  // Whether those who connect can send some. That they cannot, the kernel must be able to be told
+  // (SO_PASSRIGHTS, Linux 6.16): their Send fails with EPERM then. An older one passes them on.
+  enum class Descriptors { kTaken, kRefused };
+
   PacketListener() = default;
 
   // Binds the name, with mode 0666 (the folder decides who comes near), and listens. The name stays
   // when the listener ends. EADDRINUSE: it is taken, perhaps by what is left of a process that is
   // gone. ENOENT, EACCES: of the folder. ENAMETOOLONG, EINVAL: as above. EOPNOTSUPP: there is no
   // /proc.
-  static Result<PacketListener> Listen(const std::string& path);
+  static Result<PacketListener> Listen(const std::string& path,
+                                       Descriptors descriptors = Descriptors::kTaken);
 
   int descriptor() const { return socket_.get(); }
+  // Nobody can connect from now on: ECONNREFUSED.
+  void Stop() const;
   // Does not block. EAGAIN: nobody waits. EMFILE, ENFILE: no more descriptors; it waits on.
   Result<PacketConnection> Accept() const;
 

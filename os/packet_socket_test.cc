@@ -7,12 +7,14 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -297,6 +299,33 @@ TEST_F(PacketSocket, IsClosedOnExec) {
        {ends.listener.descriptor(), ends.client.descriptor(), ends.server.descriptor()}) {
     EXPECT_EQ(fcntl(each, F_GETFD), FD_CLOEXEC);
   }
+}
+
+TEST_F(PacketSocket, RefusesDescriptorsWhereTheKernelCan) {
+  const Result<PacketListener> listener =
+      PacketListener::Listen("name", PacketListener::Descriptors::kRefused);
+  ASSERT_TRUE(listener.ok()) << listener.error().Name();
+  const Result<PacketConnection> to = PacketConnection::Connect("name");
+  ASSERT_TRUE(to.ok()) << to.error().Name();
+  const Result<PacketConnection> from = listener->Accept();
+  ASSERT_TRUE(from.ok()) << from.error().Name();
+  const std::byte byte{1};
+  const int number = STDIN_FILENO;
+  const Errno sent = to->Send({&byte, 1}, {&number, 1});
+  utsname kernel{};
+  ASSERT_EQ(uname(&kernel), 0);
+  int major = 0, minor = 0;
+  ASSERT_EQ(std::sscanf(kernel.release, "%d.%d", &major, &minor), 2);
+  const bool can = major > 6 || (major == 6 && minor >= 16);
+  EXPECT_EQ(sent, can ? Errno(EPERM) : kSuccess);
+  EXPECT_EQ(from->Send({&byte, 1}, {&number, 1}), kSuccess) << "the other way they are taken";
+}
+
+TEST_F(PacketSocket, LetsNobodyConnectOnceItIsStopped) {
+  const Result<PacketListener> listener = PacketListener::Listen("name");
+  ASSERT_TRUE(listener.ok()) << listener.error().Name();
+  listener->Stop();
+  EXPECT_EQ(PacketConnection::Connect("name").error(), Errno(ECONNREFUSED));
 }
 
 }  // namespace

@@ -45,7 +45,7 @@ constexpr __u64 kAddressesEnd = __u64{1} << 47;  // every process has addresses 
 
 // Opened at each call: a descriptor from before a fork would go on describing the parent.
 OwnedDescriptor OpenPagemap() {
-  return OwnedDescriptor(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+  return OwnedDescriptor(open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC));
 }
 
 // nullopt: the kernel does not know the call, or not the range.

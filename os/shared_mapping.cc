@@ -46,6 +46,7 @@ class Attachment {
     error_ = FromCall(shmctl(segment, IPC_STAT, &status));
     const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
     if (error_.ok()) bytes_ = (status.shm_segsz + page - 1) / page * page;
+    permissions_ = status.shm_perm;
   }
   Attachment(const Attachment&) = delete;
   Attachment& operator=(const Attachment&) = delete;
@@ -56,6 +57,19 @@ class Attachment {
   Errno error() const { return error_; }
   bool Has(uint64_t offset, size_t bytes) const {
     return bytes > 0 && offset <= bytes_ && bytes <= bytes_ - offset;
+  }
+  // By its mode, as ipc_permissions does; of the user's groups it knows one.
+  bool MayBeWrittenBy(const SysVUser& user) const {
+    constexpr unsigned kReadWrite = 6;
+    const unsigned mode = permissions_.mode;
+    if (user.user == 0) return true;
+    if (user.user == permissions_.uid || user.user == permissions_.cuid) {
+      return (mode >> 6 & kReadWrite) == kReadWrite;
+    }
+    if (user.group == permissions_.gid || user.group == permissions_.cgid) {
+      return (mode >> 3 & kReadWrite) == kReadWrite;
+    }
+    return (mode & kReadWrite) == kReadWrite;
   }
   std::byte* at(uint64_t offset) const { return address_ + offset; }
   // Unmaps what lies before and behind a part, which stays; it may have been moved away.
@@ -69,6 +83,7 @@ class Attachment {
  private:
   std::byte* address_;
   size_t bytes_ = 0;
+  ipc_perm permissions_{};
   Errno error_;
   bool kept_ = false;
 };
@@ -95,7 +110,10 @@ Result<void*> MapShared(int descriptor, uint64_t offset, size_t bytes, View view
 }
 
 Result<void*> MapSysV(int segment, uint64_t offset, size_t bytes, View view, Place place,
-                      void* address) {
+                      void* address, const SysVUser* on_behalf_of) {
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  if (offset % page != 0 || bytes > SIZE_MAX - page) return Errno(EINVAL);
+  bytes = (bytes + page - 1) / page * page;
   // First of all: the segment might be attached just there.
   if (place == Place::kFree) {
     const Errno error = ReserveAt(address, bytes, MAP_FIXED_NOREPLACE);
@@ -104,6 +122,9 @@ Result<void*> MapSysV(int segment, uint64_t offset, size_t bytes, View view, Pla
   Attachment whole(segment, view);
   Errno error = whole.error();
   if (error.ok() && !whole.Has(offset, bytes)) error = Errno(EINVAL);
+  if (error.ok() && on_behalf_of != nullptr && !whole.MayBeWrittenBy(*on_behalf_of)) {
+    error = Errno(EACCES);
+  }
   if (error.ok() && place != Place::kAnywhere) error = Move(whole.at(offset), bytes, address);
   if (!error.ok()) {
     if (place == Place::kFree) (void)RawMunmap(address, bytes);

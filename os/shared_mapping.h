@@ -29,11 +29,17 @@ enum class Place {
 // space, or too many mappings. EINVAL: no bytes.
 Result<void*> MapShared(int descriptor, uint64_t offset, size_t bytes, View view,
                         Place place = Place::kAnywhere, void* address = nullptr);
-// The same of a segment of shmget(2). The kernel counts an attachment until the last page is
-// unmapped. EACCES: its mode does not allow it. EINVAL: there is no such segment, or it has fewer
-// pages.
+struct SysVUser {
+  uint32_t user = 0;
+  uint32_t group = 0;
+};
+// The same of a segment of shmget(2), of whole pages. The kernel counts an attachment until the last
+// page is unmapped. EACCES: its mode does not allow it; or does not allow this user to read and
+// write it, who is not to get by this process what he does not get himself. EINVAL: there is no
+// such segment, or it has fewer pages; or the offset is none of a page.
 Result<void*> MapSysV(int segment, uint64_t offset, size_t bytes, View view,
-                      Place place = Place::kAnywhere, void* address = nullptr);
+                      Place place = Place::kAnywhere, void* address = nullptr,
+                      const SysVUser* on_behalf_of = nullptr);
 // The namespace in which numbers of such segments mean something (ipc_namespaces(7)), told from others; 0:
 // it cannot be told.
 uint64_t SysVNamespace();
