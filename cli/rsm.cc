@@ -64,13 +64,15 @@ std::vector<ExportedSegment> AskAll(const std::vector<rsm_memseg_id_t>& numbers)
 
 // Of those that did not answer, only what is there still: the others were unpublished meanwhile, or
 // were left of processes that had ended and have been taken away by the question.
-std::vector<ExportedSegment> FindSegments(const Names& names) {
-  std::vector<ExportedSegment> segments = AskAll(names.List());
-  const std::vector<rsm_memseg_id_t> left = names.List();
+int FindSegments(const Names& names, std::vector<ExportedSegment>& segments) {
+  std::vector<rsm_memseg_id_t> found, left;
+  if (const int error = names.List(found); error != RSM_SUCCESS) return error;
+  segments = AskAll(found);
+  if (const int error = names.List(left); error != RSM_SUCCESS) return error;
   std::erase_if(segments, [&](const ExportedSegment& segment) {
     return !segment.description && !std::ranges::binary_search(left, segment.number);
   });
-  return segments;
+  return RSM_SUCCESS;
 }
 
 Table EmptyTable() {
@@ -179,7 +181,10 @@ int ListSegments(const OutputOptions& options) {
   if (options.verbosity > 0) {
     absl::FPrintF(stderr, "mpool %s: the folder is %s\n", kLs, Printable(names->path()));
   }
-  const std::vector<ExportedSegment> segments = FindSegments(*names);
+  std::vector<ExportedSegment> segments;
+  if (const int error = FindSegments(*names, segments); error != RSM_SUCCESS) {
+    return FailToOpen(error);
+  }
   const std::string text = options.json ? JsonOf(names->path(), segments)
                                         : TableOf(segments, options, UsesColor(options));
   std::fwrite(text.data(), 1, text.size(), stdout);

@@ -5,6 +5,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
 
 #include "os/thread_sanitizer.h"
 #include "rsm/internal/error.h"
@@ -51,10 +54,30 @@ rsm_memseg_import_handle_t SegmentOf(const rsmapi_barrier_t& barrier) {
   return static_cast<rsm_memseg_import_handle_t>(barrier.seg);
 }
 
+// A barrier's segment.
+class Segment {
+ public:
+  explicit Segment(const rsmapi_barrier_t& barrier)
+      : use_(std::in_place, FindImport(SegmentOf(barrier))) {}
+  explicit operator bool() const { return bool(*use_); }
+  const ImportSegment* operator->() const { return &**use_; }
+
+  // The last thing that is done with it. Who disconnects it waits for its uses, and holds the latch
+  // that the count needs.
+  uint64_t CountAbortedOthers() {
+    const std::shared_ptr<ImportSegment> share = use_->Share();
+    use_.reset();
+    return ImportSegment::CountAborted(*share);
+  }
+
+ private:
+  std::optional<ImportTable::Use> use_;
+};
+
 // What order and close have in common: all before is done, and nothing has failed since it was opened.
 int Settle(const rsmapi_barrier_t* barrier) {
   if (const int error = CheckInitialized(barrier); error != RSM_SUCCESS) return error;
-  const ImportTable::Use segment = FindImport(SegmentOf(*barrier));
+  Segment segment(*barrier);
   if (!segment) return FailWithoutImport(SegmentOf(*barrier));
   if ((barrier->state[kTypeAndOpen] & kOpen) == 0) {
     return Fail(RSMERR_BARRIER_NOT_OPENED,
@@ -62,7 +85,7 @@ int Settle(const rsmapi_barrier_t* barrier) {
   }
   Fence();
   if (const int error = segment->CheckConnected(); error != RSM_SUCCESS) return error;
-  if (IsOfNode(*barrier) && ImportSegment::CountAborted(*segment) != barrier->state[kAborted]) {
+  if (IsOfNode(*barrier) && segment.CountAbortedOthers() != barrier->state[kAborted]) {
     return Fail(RSMERR_BARRIER_FAILURE,
                 "another connection with the node has ended since the barrier was opened");
   }
@@ -90,13 +113,13 @@ int rsm_memseg_import_init_barrier(rsm_memseg_import_handle_t memseg, rsm_barrie
 
 int rsm_memseg_import_open_barrier(rsmapi_barrier_t* barrier) {
   if (const int error = CheckInitialized(barrier); error != RSM_SUCCESS) return error;
-  const ImportTable::Use segment = FindImport(SegmentOf(*barrier));
+  Segment segment(*barrier);
   if (!segment) return FailWithoutImport(SegmentOf(*barrier));
   if (segment->CheckConnected() != RSM_SUCCESS) {
     return Fail(RSMERR_BARRIER_OPEN_FAILED,
                 "the exporter has ended, or does not publish the segment any more");
   }
-  if (IsOfNode(*barrier)) barrier->state[kAborted] = ImportSegment::CountAborted(*segment);
+  if (IsOfNode(*barrier)) barrier->state[kAborted] = segment.CountAbortedOthers();
   barrier->state[kTypeAndOpen] |= kOpen;
   Fence();
   return RSM_SUCCESS;

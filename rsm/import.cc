@@ -84,10 +84,11 @@ int rsm_memseg_import_connect(rsmapi_controller_handle_t controller, rsm_node_id
     if (const int error = ImportSegment::Connect(segment_id, perm, segment); error != RSM_SUCCESS) {
       return error;
     }
+    os::PacketConnection closed;                  // without the latch
     const os::LatchHolder holder(ImportLatch());  // fork finds the table whole
     void* const handle = Imports().Add(segment);
     if (handle == nullptr) {
-      segment->Close();
+      closed = segment->Close();
       return Fail(RSMERR_INSUFFICIENT_RESOURCES, "there are too many segments");
     }
     *memseg = static_cast<rsm_memseg_import_handle_t>(handle);
@@ -97,7 +98,8 @@ int rsm_memseg_import_connect(rsmapi_controller_handle_t controller, rsm_node_id
 
 int rsm_memseg_import_disconnect(rsm_memseg_import_handle_t memseg) {
   return Guarded([&] {
-    std::shared_ptr<ImportSegment> removed;  // its mappings go without the latch
+    std::shared_ptr<ImportSegment> removed;  // its mappings go without the latch,
+    os::PacketConnection closed;             // and its connection
     const os::LatchHolder holder(ImportLatch());
     {
       const ImportTable::Use segment = FindImport(memseg);
@@ -114,7 +116,7 @@ int rsm_memseg_import_disconnect(rsm_memseg_import_handle_t memseg) {
     }
     removed = Imports().Remove(memseg);
     if (removed == nullptr) return FailWithoutImport(memseg);
-    removed->Close();
+    closed = removed->Close();
     return RSM_SUCCESS;
   });
 }

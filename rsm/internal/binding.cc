@@ -67,7 +67,7 @@ int PutIntoObject(void* address, size_t bytes, std::optional<os::MemoryObject>& 
       os::MapShared(object->descriptor(), 0, bytes, os::View::kReadWrite);
   if (!view.ok()) return FailWith(RSMERR_INSUFFICIENT_MEM, "mmap(2)", view.error());
   Replacement replacement(*view, bytes);
-  if (const int error = replacement.PinIfPossible(); error != RSM_SUCCESS) return error;
+  if (const int error = replacement.LockIfPossible(); error != RSM_SUCCESS) return error;
   {
     os::LiveReplacement place(address, bytes);
     if (const os::Errno error = place.StopWriters(service_threads.load()); !error.ok())
@@ -100,7 +100,7 @@ void MakePartPrivate(void* address, size_t bytes, bool stays_pinned) {
   }
   Replacement replacement(*copy, bytes);
   const bool must_lock = stays_pinned || HasOtherPins(address, bytes);
-  if (must_lock) (void)replacement.PinIfPossible();
+  if (must_lock) (void)replacement.LockIfPossible();
   {
     os::LiveReplacement place(address, bytes);
     if (place.StopWriters(service_threads.load()).ok()) {
@@ -156,6 +156,7 @@ int BindShared(const MemoryKind& kind, void* address, size_t bytes,
                 "memfd_create(2) open until the segment is created",
                 address);
   }
+  Bindings().push_back(binding);
   binding->foreign = std::move(*descriptor);
   return RSM_SUCCESS;
 }
@@ -251,7 +252,16 @@ void Seal(BoundRange& bound) {
   if (bound.binding->own) (void)bound.binding->own->Seal();
 }
 
-void ForgetBindings() { Bindings().clear(); }
+// What the child keeps of a segment is its handle. The parent's object must not live on with the child.
+void ForgetBindings() {
+  for (const std::weak_ptr<Binding>& one : Bindings()) {
+    const std::shared_ptr<Binding> binding = one.lock();
+    if (binding == nullptr) continue;
+    binding->own = std::nullopt;
+    binding->foreign = os::OwnedDescriptor();
+  }
+  Bindings().clear();
+}
 
 namespace {
 
@@ -347,7 +357,7 @@ int Rebind(BoundRange& bound, void* address) {
   if (copy.ok()) {
     Replacement old_copy(*copy, bound.bytes);
     const bool must_lock = HasOtherPins(binding.address, binding.bytes);
-    if (must_lock) error = old_copy.PinIfPossible();
+    if (must_lock) error = old_copy.LockIfPossible();
     if (error == RSM_SUCCESS) error = Exchange(binding, address, old_copy);
     if (old_copy.has_moved()) (void)old_copy.Settle(must_lock);
   }

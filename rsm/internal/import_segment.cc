@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "os/memory.h"
 #include "os/memory_object.h"
-#include "os/shared_mapping.h"
 #include "os/shared_object.h"
 #include "os/wait_words.h"
 #include "rsm/internal/access.h"
@@ -132,20 +132,24 @@ int ImportSegment::Ask(rsm_memseg_id_t segment, os::PacketConnection& connection
     }
   }
   const os::Result<os::PacketConnection::Peer> exporter = connection.OtherSide();
-  const bool is_trusted =
-      exporter.ok() && (exporter->user == 0 || exporter->user == os::CurrentUser());
-  if (const int error = TakeReply(reply, files, is_trusted); error != RSM_SUCCESS) return error;
+  if (!exporter.ok()) return FailAsAborted();
+  const bool is_trusted = exporter->user == 0 || exporter->user == os::CurrentUser();
+  const int error = TakeReply(reply, files, {exporter->user, exporter->group}, is_trusted);
+  if (error != RSM_SUCCESS) return error;
   socket_ = std::move(connection);
   return CheckConnected();
 }
 
-// An object that can shrink under us would have us killed by SIGBUS. A process of this user, or root,
-// could kill us anyway.
+// An object that can shrink under us would have us killed by SIGBUS, and the number of a segment of
+// shmget(2) may be that of one which the exporter cannot attach, but we can. A process of this user, or
+// root, could kill us anyway.
 int ImportSegment::TakeReply(const Reply& reply, std::vector<os::OwnedDescriptor>& files,
-                             bool exporter_is_trusted) {
+                             const os::SysVUser& exporter, bool exporter_is_trusted) {
   const bool has_file = reply.sysv < 0;
+  const size_t page_size = os::RealMemory().page_size();
   const bool is_sane = files.size() == CountFiles(reply) && reply.bytes > 0 &&
-                       reply.bytes <= SIZE_MAX / 2 && reply.offset <= SIZE_MAX / 2;
+                       reply.bytes <= SIZE_MAX / 2 && reply.offset <= SIZE_MAX / 2 &&
+                       reply.bytes % page_size == 0 && reply.offset % page_size == 0;
   const uint64_t end = is_sane ? reply.offset + reply.bytes : 0;
   if (!is_sane || !os::IsFixedObject(files[0].get(), kConnectionPageBytes) ||
       (has_file && !exporter_is_trusted && !os::IsFixedObject(files[1].get(), end))) {
@@ -170,8 +174,10 @@ int ImportSegment::TakeReply(const Reply& reply, std::vector<os::OwnedDescriptor
   if (has_file) file_ = std::move(files[1]);
   const os::View view =
       (permission_ & RSM_PERM_WRITE) != 0 ? os::View::kReadWrite : os::View::kReadOnly;
-  const os::Result<void*> mapped = has_file ? os::MapShared(file_.get(), offset_, bytes_, view)
-                                            : os::MapSysV(sysv_, offset_, bytes_, view);
+  const os::Result<void*> mapped =
+      has_file ? os::MapShared(file_.get(), offset_, bytes_, view)
+               : os::MapSysV(sysv_, offset_, bytes_, view, os::Place::kAnywhere, nullptr,
+                             exporter_is_trusted ? nullptr : &exporter);
   if (!mapped.ok()) return FailToMap(mapped.error());
   view_ = static_cast<std::byte*>(*mapped);
   return RSM_SUCCESS;
@@ -182,11 +188,11 @@ ImportSegment::~ImportSegment() {
   if (page_ != nullptr) (void)os::UnmapShared(page_, kConnectionPageBytes);
 }
 
-void ImportSegment::Close() {
+os::PacketConnection ImportSegment::Close() {
   is_gone_.store(1, std::memory_order_release);
   std::erase(Connected(), this);
   os::WakeAll(is_gone_);
-  socket_ = os::PacketConnection();
+  return std::move(socket_);
 }
 
 int ImportSegment::FailAsAborted() const {
@@ -200,7 +206,11 @@ int ImportSegment::FailAsAborted() const {
 int ImportSegment::FailToMap(os::Errno error) const {
   const char* const reason = std::strerror(error.code());
   if (error == os::Errno(EACCES) || error == os::Errno(EPERM)) {
-    return Fail(RSMERR_PERM_DENIED, "segment 0x%x cannot be mapped: %s", segment_, reason);
+    return Fail(RSMERR_PERM_DENIED, "segment 0x%x cannot be mapped%s: %s", segment_,
+                sysv_ < 0 ? ""
+                          : ", as the mode of its memory (shmget(2)) does not allow it, to this "
+                            "user or to the exporter",
+                reason);
   }
   return Fail(RSMERR_INSUFFICIENT_MEM, "segment 0x%x cannot be mapped: %s", segment_, reason);
 }
@@ -321,7 +331,10 @@ int Describe(rsm_memseg_id_t segment, Reply& reply) {
 }
 
 void ForgetImports() {
-  for (ImportSegment* const import : Connected()) import->socket_ = os::PacketConnection();
+  for (ImportSegment* const import : Connected()) {
+    import->socket_ = os::PacketConnection();
+    import->file_ = os::OwnedDescriptor();
+  }
   Connected().clear();
 }
 

@@ -21,6 +21,7 @@
 #include "os/descriptor.h"
 #include "os/latch.h"
 #include "os/packet_socket.h"
+#include "os/shared_mapping.h"
 #include "rsm/internal/generation.h"
 #include "rsm/internal/handle_table.h"
 #include "rsm/internal/protocol.h"
@@ -72,8 +73,9 @@ class ImportSegment final : public SignalSource {
   int Map(void*& address, rsm_attribute_t attribute, rsm_permission_t permission, uint64_t offset,
           size_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(ImportLatch());
   void Unmap() ABSL_EXCLUSIVE_LOCKS_REQUIRED(ImportLatch());
-  // The handle was given back: who waits for a signal is told.
-  void Close() ABSL_EXCLUSIVE_LOCKS_REQUIRED(ImportLatch());
+  // The handle was given back: who waits for a signal is told. The connection ends with what it returns,
+  // without the latch: what the exporter has sent there may take its time to be closed.
+  [[nodiscard]] os::PacketConnection Close() ABSL_EXCLUSIVE_LOCKS_REQUIRED(ImportLatch());
 
   // CONN_ABORTED: nobody is there. Where `accumulate` is false, nothing where one is pending.
   int Post(bool accumulate) const;
@@ -93,7 +95,7 @@ class ImportSegment final : public SignalSource {
   int Ask(rsm_memseg_id_t segment, os::PacketConnection& connection,
           std::chrono::steady_clock::time_point deadline);
   int TakeReply(const Reply& reply, std::vector<os::OwnedDescriptor>& files,
-                bool exporter_is_trusted);
+                const os::SysVUser& exporter, bool exporter_is_trusted);
   int FailAsAborted() const;
   int FailToMap(os::Errno error) const;
 
@@ -124,7 +126,8 @@ ImportTable& Imports();
 // Who publishes a segment, and how; for tools. Errors as of Connect.
 int Describe(rsm_memseg_id_t segment, Reply& reply);
 
-// In a forked child: it closes the parent's connections, so that exporters notice the parent's end.
+// In a forked child: it closes the parent's connections, so that exporters notice the parent's end, and
+// what it has of their objects.
 void ForgetImports() ABSL_EXCLUSIVE_LOCKS_REQUIRED(ImportLatch());
 
 }  // namespace rsm::internal

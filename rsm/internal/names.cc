@@ -16,6 +16,7 @@ namespace rsm::internal {
 namespace {
 
 constexpr const char* kAdministratorsFolder = "/run/rsm";
+constexpr auto kNoDescriptors = os::PacketListener::Descriptors::kRefused;
 constexpr int kTriesMax = 100;
 constexpr std::chrono::milliseconds kTimeBetweenTries{2};
 
@@ -24,6 +25,8 @@ std::string NameOf(rsm_memseg_id_t segment) {
   (void)std::snprintf(name, sizeof(name), "%08x", segment);
   return name;
 }
+
+std::string LockFileOf(uint32_t user) { return ".lock." + std::to_string(user); }
 
 std::optional<rsm_memseg_id_t> SegmentOf(const std::string& name) {
   rsm_memseg_id_t segment = 0;
@@ -69,11 +72,22 @@ int Names::Open(std::optional<Names>& names) {
 
 // Held by who takes a name, or takes away what is left of one, so that nobody takes a socket that is not
 // listened at yet for a dead one. A folder of several users has a lock for each, which others cannot hold.
-os::Result<os::OwnedDescriptor> Names::Lock() const {
+os::Result<os::FolderLock> Names::Lock() const {
   constexpr uint32_t kForOthers = 0077;
   const uint32_t user = os::CurrentUser();
   if (folder_.owner() == user && (folder_.mode() & kForOthers) == 0) return folder_.Lock();
-  return folder_.LockFile(".lock." + std::to_string(user));
+  return folder_.LockFile(LockFileOf(user));
+}
+
+int Names::FailToLock(os::Errno error) const {
+  const std::string name = LockFileOf(os::CurrentUser());
+  const os::Result<uint32_t> owner = folder_.OwnerOf(name);
+  if (error != os::Errno(EACCES) || !owner.ok()) return FailToOpen(path_, error);
+  return Fail(
+      RSMERR_PERM_DENIED,
+      "%s/%s, which this user's processes lock, is user %u's, or no file; that user or root "
+      "must remove it, or set RSM_FOLDER to another folder",
+      path_.c_str(), name.c_str(), *owner);
 }
 
 bool Names::RemoveLeftOver(const std::string& name) const {
@@ -88,13 +102,13 @@ bool Names::RemoveLeftOver(const std::string& name) const {
 }
 
 int Names::TakeThis(rsm_memseg_id_t segment, os::PacketListener& listener) const {
-  const os::Result<os::OwnedDescriptor> lock = Lock();
-  if (!lock.ok()) return FailToOpen(path_, lock.error());
+  const os::Result<os::FolderLock> lock = Lock();
+  if (!lock.ok()) return FailToLock(lock.error());
   const std::string name = NameOf(segment);
   const std::string path = folder_.PathOf(name);
-  os::Result<os::PacketListener> made = os::PacketListener::Listen(path);
+  os::Result<os::PacketListener> made = os::PacketListener::Listen(path, kNoDescriptors);
   if (made.error() == os::Errno(EADDRINUSE) && RemoveLeftOver(name)) {
-    made = os::PacketListener::Listen(path);
+    made = os::PacketListener::Listen(path, kNoDescriptors);
   }
   if (made.ok()) {
     listener = std::move(*made);
@@ -147,7 +161,7 @@ int Names::Connect(rsm_memseg_id_t segment, os::PacketConnection& connection,
   }
   const os::Errno error = made.error();
   if (error == os::Errno(ECONNREFUSED)) {
-    if (const os::Result<os::OwnedDescriptor> lock = Lock(); lock.ok()) (void)RemoveLeftOver(name);
+    if (const os::Result<os::FolderLock> lock = Lock(); lock.ok()) (void)RemoveLeftOver(name);
   }
   if (error == os::Errno(ECONNREFUSED) || error == os::Errno(ENOENT)) {
     return Fail(RSMERR_SEG_NOT_PUBLISHED, "segment 0x%x is not published: nobody listens at %s/%s",
@@ -165,16 +179,16 @@ int Names::Connect(rsm_memseg_id_t segment, os::PacketConnection& connection,
               std::strerror(error.code()));
 }
 
-std::vector<rsm_memseg_id_t> Names::List() const {
-  std::vector<rsm_memseg_id_t> segments;
+int Names::List(std::vector<rsm_memseg_id_t>& segments) const {
   const os::Result<std::vector<std::string>> names = folder_.List();
-  if (!names.ok()) return segments;
+  if (!names.ok()) return FailToOpen(path_, names.error());
+  segments.clear();
   for (const std::string& name : *names) {
     if (const std::optional<rsm_memseg_id_t> segment = SegmentOf(name))
       segments.push_back(*segment);
   }
   std::ranges::sort(segments);
-  return segments;
+  return RSM_SUCCESS;
 }
 
 }  // namespace rsm::internal

@@ -41,14 +41,16 @@ class Names {
               std::chrono::steady_clock::time_point deadline =
                   std::chrono::steady_clock::time_point::min()) const;
 
-  // Of all that are there, live or not, in ascending order.
-  std::vector<rsm_memseg_id_t> List() const;
+  // Of all that are there, live or not, in ascending order. INSUFFICIENT_RESOURCES, PERM_DENIED: the
+  // folder cannot be read.
+  int List(std::vector<rsm_memseg_id_t>& segments) const;
   const std::string& path() const { return path_; }
 
  private:
   Names(os::Folder folder, std::string path) : folder_(std::move(folder)), path_(std::move(path)) {}
   int TakeThis(rsm_memseg_id_t segment, os::PacketListener& listener) const;
-  os::Result<os::OwnedDescriptor> Lock() const;
+  os::Result<os::FolderLock> Lock() const;
+  int FailToLock(os::Errno error) const;
   // With the lock held: takes the name away if its process is gone. Whether it is free now.
   bool RemoveLeftOver(const std::string& name) const;
 

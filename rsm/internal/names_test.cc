@@ -19,6 +19,7 @@
 #include "tests/support/child.h"
 #include "tests/support/other_process.h"
 #include "tests/support/rsm_folder.h"
+#include "tests/support/test_segment.h"
 
 namespace rsm::internal {
 namespace {
@@ -44,6 +45,11 @@ class NamesTest : public testing::Test {
   // The error of taking it, and where it was taken, its listener.
   int Take(rsm_memseg_id_t number, os::PacketListener& listener) const {
     return names_->Take(number, listener);
+  }
+  std::vector<rsm_memseg_id_t> List() const {
+    std::vector<rsm_memseg_id_t> listed;
+    EXPECT_EQ(names_->List(listed), RSM_SUCCESS) << ErrorText();
+    return listed;
   }
   int Connect(rsm_memseg_id_t number) const {
     os::PacketConnection connection;
@@ -115,7 +121,7 @@ TEST_F(NamesTest, ChoosesNumbersThatNobodyHas) {
     EXPECT_GE(number, kChosenIdMin);
     EXPECT_TRUE(chosen.insert(number).second);
   }
-  const std::vector<rsm_memseg_id_t> listed = names_->List();
+  const std::vector<rsm_memseg_id_t> listed = List();
   EXPECT_EQ(std::set<rsm_memseg_id_t>(listed.begin(), listed.end()), chosen);
 }
 
@@ -128,7 +134,18 @@ TEST_F(NamesTest, ListsTheNumbersInOrderAndNothingElse) {
        {"/400001", "/0040000G", "/0x400002", "/00400003x", "/ABCDEF01", "/-"}) {
     std::ofstream(folder_.path() + name) << "";
   }
-  EXPECT_EQ(names_->List(), (std::vector<rsm_memseg_id_t>{0x400001, 0x500000, 0xFFFFFFFF}));
+  EXPECT_EQ(List(), (std::vector<rsm_memseg_id_t>{0x400001, 0x500000, 0xFFFFFFFF}));
+}
+
+TEST_F(NamesTest, TellsThatTheFolderCannotBeRead) {
+  const Names& names = *names_;
+  std::vector<rsm_memseg_id_t> listed = {1};
+  int result = RSM_SUCCESS;
+  {
+    const test_support::DescriptorHog hog(0);
+    result = names.List(listed);
+  }
+  EXPECT_TRUE(Fails(RSMERR_INSUFFICIENT_RESOURCES, result, "Too many open files"));
 }
 
 // --- What is left over --------------------------------------------------------------------------
@@ -143,7 +160,7 @@ TEST_F(NamesTest, TakesANumberThatADeadProcessHasLeft) {
 
 TEST_F(NamesTest, TakesAwayWhatADeadProcessHasLeftWhenSomebodyConnects) {
   LeaveOver(kNumber);
-  EXPECT_EQ(names_->List(), std::vector<rsm_memseg_id_t>{kNumber}) << "until then it is there";
+  EXPECT_EQ(List(), std::vector<rsm_memseg_id_t>{kNumber}) << "until then it is there";
   EXPECT_TRUE(Fails(RSMERR_SEG_NOT_PUBLISHED, Connect(kNumber)));
   EXPECT_EQ(CountEntries(), 0u);
 }

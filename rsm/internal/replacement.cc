@@ -91,15 +91,17 @@ bool HasOtherPins(void* address, size_t bytes) {
 }
 
 Replacement::~Replacement() {
-  if (has_moved()) return;
-  if (is_pinned_) (void)munpin(view_, bytes_);
-  (void)os::UnmapShared(view_, bytes_);
+  if (!has_moved()) (void)os::UnmapShared(view_, bytes_);
 }
 
-int Replacement::PinIfPossible() {
-  is_pinned_ = mpin(view_, bytes_) == 0;
-  if (is_pinned_ || errno == ENOMEM) return RSM_SUCCESS;
-  return Fail(RSMERR_INSUFFICIENT_MEM, "there is no memory for the segment: %s", mpin_error());
+int Replacement::LockIfPossible() {
+  if (mpin(view_, bytes_) != 0) {
+    if (errno == ENOMEM) return RSM_SUCCESS;
+    return Fail(RSMERR_INSUFFICIENT_MEM, "there is no memory for the segment: %s", mpin_error());
+  }
+  (void)mpin_forget(view_, bytes_);
+  is_locked_ = os::RealMemory().Lock(PagesOf(view_, bytes_)).ok();
+  return RSM_SUCCESS;
 }
 
 os::Errno Replacement::MoveTo(os::LiveReplacement& place, void* address) {
@@ -109,8 +111,7 @@ os::Errno Replacement::MoveTo(os::LiveReplacement& place, void* address) {
 }
 
 os::Errno Replacement::Settle(bool must_be_locked) {
-  if (is_pinned_) (void)mpin_forget(view_, bytes_);
-  if (is_pinned_ || !must_be_locked) return os::kSuccess;
+  if (is_locked_ || !must_be_locked) return os::kSuccess;
   return os::RealMemory().Lock(PagesOf(address_, bytes_));
 }
 

@@ -40,8 +40,9 @@ class Replacement {
   ~Replacement();
 
   void* view() const { return view_; }
-  // INSUFFICIENT_MEM: the machine has no room for it.
-  int PinIfPossible();
+  // INSUFFICIENT_MEM: the machine has no room for it. It checks the limits as mpin(3), and leaves no pins:
+  // where the memory has been moved away, another thread may map memory of its own, and pin it.
+  int LockIfPossible();
   os::Errno MoveTo(os::LiveReplacement& place, void* address);
   bool has_moved() const { return address_ != nullptr; }
   // After MoveTo, once writers go on: it is locked where it is now, if it must be.
@@ -50,7 +51,7 @@ class Replacement {
  private:
   void* view_;
   size_t bytes_;
-  bool is_pinned_ = false;
+  bool is_locked_ = false;
   void* address_ = nullptr;
 };
 

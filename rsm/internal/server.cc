@@ -57,6 +57,8 @@ struct Server {
   std::unordered_map<uint64_t, std::weak_ptr<Publication>> importers;
   // Ended, but with pages that somebody may be waiting at.
   std::vector<std::shared_ptr<ConnectionEnd>> retired;
+  // Of publications that have ended. Closed as sockets of connections are, without the latch.
+  std::vector<os::PacketListener> closing;
 };
 constinit Server* server ABSL_GUARDED_BY(server_latch) = nullptr;
 
@@ -149,6 +151,12 @@ void KeepSignals(Publication& publication, const ConnectionEnd& end) {
                                end.page->taken_by_exporter.load(std::memory_order_relaxed);
 }
 
+template <typename Of>
+auto FindEnd(Of& publication, uint64_t number) {
+  return std::ranges::find_if(publication.connections,
+                              [&](const auto& end) { return end->number == number; });
+}
+
 class Service {
  public:
   explicit Service(Server& self) : self_(self) {}
@@ -165,12 +173,23 @@ class Service {
       ready.clear();
       self_.queue.Wait(TimeUntilNext(), ready);
       bool must_retry = false;
+      for (const uint64_t number : ready) {
+        Message message;
+        if (const std::shared_ptr<const ConnectionEnd> end = EndOf(number)) {
+          message.Receive(end->socket);
+        }
+        const os::LatchHolder holder(server_latch);
+        must_retry = !Handle(number, message) || must_retry;
+      }
+      std::vector<os::PacketListener> closing;
       {
         const os::LatchHolder holder(server_latch);
-        for (const uint64_t number : ready) must_retry = !Handle(number) || must_retry;
         DropTheLate();
         Retire();
+        closing.swap(self_.closing);
       }
+      closing.clear();
+      dropped_.clear();
       if (must_retry) std::this_thread::sleep_for(kTimeToRetry);
     }
   }
@@ -182,8 +201,49 @@ class Service {
     return std::chrono::milliseconds(kTimeToAsk) / 5;
   }
 
+  // What an importer, or who would be one, has sent. It may come with descriptors that nobody asked for,
+  // and to close such a one may take as long as its sender likes (SO_LINGER): neither that, nor closing
+  // a socket where more of them may wait, is done with the latch held.
+  struct Message {
+    Request request;
+    os::Result<size_t> bytes = os::Errno(ETIMEDOUT);
+    std::vector<os::OwnedDescriptor> unwanted;
+
+    void Receive(const os::PacketConnection& socket) {
+      try {
+        bytes = socket.Receive(std::as_writable_bytes(std::span(&request, 1)), unwanted,
+                               Clock::time_point::min());
+      } catch (const std::bad_alloc&) {
+        bytes = os::Errno(ENOMEM);
+      }
+      unwanted.clear();
+    }
+    // Nothing has come: what the queue has told of was taken before.
+    bool is_none() const { return bytes.error() == os::Errno(ETIMEDOUT); }
+    // There was no memory to take it.
+    bool is_still_there() const { return bytes.error() == os::Errno(ENOMEM); }
+  };
+
+  // Who has that number; null: nobody, or it is no connection's.
+  static std::shared_ptr<const ConnectionEnd> EndOf(uint64_t number, const Server& self)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
+    if (const auto found = self.asking.find(number); found != self.asking.end()) {
+      return found->second.end;
+    }
+    const auto found = self.importers.find(number);
+    if (found == self.importers.end()) return nullptr;
+    const std::shared_ptr<const Publication> publication = found->second.lock();
+    if (publication == nullptr) return nullptr;
+    const auto end = FindEnd(*publication, number);
+    return end == publication->connections.end() ? nullptr : *end;
+  }
+  std::shared_ptr<const ConnectionEnd> EndOf(uint64_t number) const {
+    const os::LatchHolder holder(server_latch);
+    return EndOf(number, self_);
+  }
+
   // False: there are no descriptors, or no memory, or there is no room; later, perhaps.
-  bool Handle(uint64_t number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
+  bool Handle(uint64_t number, const Message& message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
     if (number == 0) {
       self_.wake.Clear();
       return true;
@@ -193,14 +253,17 @@ class Service {
         return AcceptAll(found->second);
       }
       if (const auto found = self_.asking.find(number); found != self_.asking.end()) {
+        if (message.is_none()) return true;
+        if (message.is_still_there()) return false;
         const Server::Asking asking = std::move(found->second);
         self_.asking.erase(found);
-        Hear(asking);
+        Hear(asking, message);
         return true;
       }
       if (const auto found = self_.importers.find(number); found != self_.importers.end()) {
         const std::shared_ptr<Publication> publication = found->second.lock();
-        if (publication != nullptr && IsQuiet(*publication, number)) return true;
+        if (publication != nullptr && message.is_none()) return true;
+        if (publication != nullptr && message.is_still_there()) return false;
         self_.importers.erase(found);
         if (publication != nullptr) DropImporter(*publication, number);
       }
@@ -213,7 +276,7 @@ class Service {
   bool AcceptAll(const std::shared_ptr<Publication>& publication)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
     for (;;) {
-      if (self_.asking.size() >= kAskingMax && !HearOldest()) return false;
+      if (self_.asking.size() >= kAskingMax && !DropOldest()) return false;
       os::Result<os::PacketConnection> connection = publication->listener.Accept();
       if (!connection.ok()) return connection.error() == os::Errno(EAGAIN);
       auto end = std::make_shared<ConnectionEnd>();
@@ -222,23 +285,23 @@ class Service {
       end->since = Clock::now();
       const uint64_t number = end->number;
       const int descriptor = end->socket.descriptor();
-      self_.asking.emplace(number, Server::Asking{std::move(end), publication});
-      if (!self_.queue.Add(descriptor, number).ok()) self_.asking.erase(number);
+      self_.asking.emplace(number, Server::Asking{end, publication});
+      if (self_.queue.Add(descriptor, number).ok()) continue;
+      self_.asking.erase(number);
+      Drop(std::move(end));
     }
   }
 
-  void Hear(const Server::Asking& asking) ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
+  void Hear(const Server::Asking& asking, const Message& message)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
     ConnectionEnd& end = *asking.end;
     Publication& publication = *asking.publication;
-    Request request;
-    std::vector<os::OwnedDescriptor> unwanted;
-    const os::Result<size_t> got = end.socket.Receive(
-        std::as_writable_bytes(std::span(&request, 1)), unwanted, Clock::time_point::min());
-    const bool is_request = got.ok() && *got == sizeof(request) && request.magic == kMagic &&
-                            request.segment == publication.segment;
-    if (!is_request) return Leave(end);
+    const Request& request = message.request;
+    const bool is_request = message.bytes.ok() && *message.bytes == sizeof(request) &&
+                            request.magic == kMagic && request.segment == publication.segment;
+    if (!is_request) return Drop(asking.end);
     if (request.question == Question::kDescribe) Describe(publication, end);
-    if (request.question != Question::kConnect) return Leave(end);
+    if (request.question != Question::kConnect) return Drop(asking.end);
     // First, so that nothing fails once the importer has been let in.
     publication.connections.reserve(publication.connections.size() + 1);
     self_.retired.reserve(self_.retired.size() + self_.importers.size() + 1);
@@ -251,29 +314,23 @@ class Service {
     }
     self_.importers.erase(end.number);
     AnswerError(end, error);
-    Leave(end);
     if (end.page != nullptr) words_.Remove(end.page);
+    Drop(asking.end);
   }
 
   void Leave(const ConnectionEnd& end) const { self_.queue.Remove(end.socket.descriptor()); }
-
-  // Nothing has come from the importer: what the queue has told of was its request.
-  static bool IsQuiet(const Publication& publication, uint64_t number)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
-    const auto found = std::ranges::find_if(publication.connections,
-                                            [&](const auto& end) { return end->number == number; });
-    if (found == publication.connections.end()) return false;
-    std::byte byte;
-    std::vector<os::OwnedDescriptor> unwanted;
-    const os::Result<size_t> got =
-        (*found)->socket.Receive(std::span(&byte, 1), unwanted, Clock::time_point::min());
-    return got.error() == os::Errno(ETIMEDOUT);
+  // Its socket is closed once the latch is not held any more.
+  void Drop(std::shared_ptr<ConnectionEnd> end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
+    Leave(*end);
+    try {
+      dropped_.push_back(std::move(end));
+    } catch (const std::bad_alloc&) {  // or at once
+    }
   }
 
   void DropImporter(Publication& publication, uint64_t number)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
-    const auto found = std::ranges::find_if(publication.connections,
-                                            [&](const auto& end) { return end->number == number; });
+    const auto found = FindEnd(publication, number);
     if (found == publication.connections.end()) return;
     Leave(**found);
     KeepSignals(publication, **found);
@@ -288,25 +345,29 @@ class Service {
     const Clock::time_point limit = Clock::now() - kTimeToAsk;
     std::erase_if(self_.asking, [&](const auto& entry) {
       if (entry.second.end->since > limit) return false;
-      Leave(*entry.second.end);
+      Drop(entry.second.end);
       return true;
     });
   }
-  // Makes room for another one. The oldest may have asked by now, where many come at once; else it is
-  // dropped. False: all have come just now, and may be about to ask.
-  bool HearOldest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
+  // Makes room for another one. False: the oldest has asked by now, and will be heard; or all have come
+  // just now, and may be about to ask.
+  bool DropOldest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
     const auto oldest = std::ranges::min_element(
         self_.asking, {}, [](const auto& entry) { return entry.second.end->since; });
-    if (oldest->second.end->since > Clock::now() - kTimeBeforeOthers) return false;
-    const Server::Asking asking = std::move(oldest->second);
+    const std::shared_ptr<ConnectionEnd> end = oldest->second.end;
+    if (end->since > Clock::now() - kTimeBeforeOthers || end->socket.HasMessage()) return false;
     self_.asking.erase(oldest);
-    Hear(asking);
+    Drop(end);
     return true;
   }
 
   void Retire() ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
     std::erase_if(self_.retired, [&](const std::shared_ptr<ConnectionEnd>& end) {
       if (end.use_count() > 1) return false;  // who has it wakes the server when it goes
+      try {
+        dropped_.push_back(end);
+      } catch (const std::bad_alloc&) {  // its socket is closed at once
+      }
       if (end->page != nullptr) words_.Remove(end->page);
       return true;
     });
@@ -314,6 +375,7 @@ class Service {
 
   Server& self_;
   os::DeathWords words_;
+  std::vector<std::shared_ptr<ConnectionEnd>> dropped_;  // of this thread alone
 };
 
 // At exit(3), so that no names are left. A forked child has no server.
@@ -384,7 +446,12 @@ void ClosePublication(const std::shared_ptr<Publication>& publication) {
   publication->is_closed = true;
   publication->names->Release(publication->segment);
   server->queue.Remove(publication->listener.descriptor());
-  publication->listener = os::PacketListener();
+  publication->listener.Stop();
+  try {
+    server->closing.push_back(std::move(publication->listener));
+  } catch (const std::bad_alloc&) {
+    publication->listener = os::PacketListener();
+  }
   server->publications.erase(publication->number);
   for (std::shared_ptr<ConnectionEnd>& end : publication->connections) {
     KeepSignals(*publication, *end);
@@ -393,8 +460,7 @@ void ClosePublication(const std::shared_ptr<Publication>& publication) {
     os::WakeAll(end->page->posted_to_importer);
     server->queue.Remove(end->socket.descriptor());
     server->importers.erase(end->number);
-    end->socket = os::PacketConnection();
-    server->retired.push_back(std::move(end));
+    server->retired.push_back(std::move(end));  // the server's thread closes its socket
   }
   publication->connections.clear();
   TellWaiters(*publication);
@@ -415,6 +481,7 @@ void ForgetServer() {
       end->socket = os::PacketConnection();
     }
   }
+  server->closing.clear();
   for (auto& [number, asking] : server->asking) asking.end->socket = os::PacketConnection();
   for (const std::shared_ptr<ConnectionEnd>& end : server->retired) {
     end->socket = os::PacketConnection();
