@@ -1,10 +1,13 @@
 // rsm_memseg_import_init_barrier(3), _open_, _order_, _close_ and _destroy_barrier(3), and
 // rsm_memseg_import_set_mode(3), sentence by sentence.
 
+#include <atomic>
 #include <cstring>
+#include <thread>
 
 #include "gtest/gtest.h"
 #include "rsm/rsmapi.h"
+#include "tests/support/child.h"
 #include "tests/support/other_process.h"
 #include "tests/support/test_mapping.h"
 #include "tests/support/test_segment.h"
@@ -18,6 +21,7 @@ using test_support::Line;
 using test_support::OtherProcess;
 using test_support::PageSize;
 using test_support::Put;
+using test_support::RunInChild;
 using test_support::Succeeds;
 using test_support::TestMapping;
 
@@ -84,6 +88,54 @@ TEST_F(RsmBarrier, IsOneOfSeveralOfASegment) {
   EXPECT_TRUE(FailsWith(RSMERR_BARRIER_NOT_OPENED, rsm_memseg_import_close_barrier(&second)));
   EXPECT_TRUE(Succeeds(rsm_memseg_import_destroy_barrier(&second)));
   EXPECT_TRUE(Succeeds(Close()));
+}
+
+// Opens, orders and closes barriers of whatever segment `handle` is just now; each ends with it.
+void UseBarriers(rsm_barrier_type_t type, const std::atomic<rsm_memseg_import_handle_t>& handle,
+                 const std::atomic<bool>& ends, std::atomic<unsigned>& uses) {
+  while (!ends.load()) {
+    rsmapi_barrier_t barrier = {};
+    const rsm_memseg_import_handle_t segment = handle.load();
+    if (segment == nullptr ||
+        rsm_memseg_import_init_barrier(segment, type, &barrier) != RSM_SUCCESS) {
+      std::this_thread::yield();
+      continue;
+    }
+    int code = RSM_SUCCESS;
+    while (code == RSM_SUCCESS) {
+      code = rsm_memseg_import_open_barrier(&barrier);
+      if (code == RSM_SUCCESS) code = rsm_memseg_import_order_barrier(&barrier);
+      if (code == RSM_SUCCESS) code = rsm_memseg_import_close_barrier(&barrier);
+      ++uses;
+    }
+    EXPECT_TRUE(FailsWith(RSMERR_BAD_SEG_HNDL, code)) << "it was disconnected";
+    EXPECT_TRUE(Succeeds(rsm_memseg_import_destroy_barrier(&barrier)));
+  }
+}
+
+// In a child: who waits for ever is killed there.
+TEST_F(RsmBarrier, OfANodeIsUsedByOneThreadWhileAnotherConnectsAndDisconnects) {
+  constexpr int kRounds = 2000;
+  RunInChild([this] {
+    const TestMapping mapping(1);
+    const Export segment = Create(mapping, 1);
+    const rsm_memseg_id_t number = Publish(segment);
+    std::atomic<rsm_memseg_import_handle_t> handle = nullptr;
+    std::atomic<bool> ends = false;
+    std::atomic<unsigned> uses = 0;
+    std::thread users[] = {
+        std::thread([&] { UseBarriers(RSM_BARRIER_NODE, handle, ends, uses); }),
+        std::thread([&] { UseBarriers(RSM_BARRIER_NODE_THREAD, handle, ends, uses); })};
+    for (int i = 0; i < kRounds; ++i) {
+      const Import remote = Connect(number);
+      const unsigned before = uses.load();
+      handle.store(remote.get());
+      while (remote != nullptr && uses.load() == before) std::this_thread::yield();
+      handle.store(nullptr);
+    }
+    ends.store(true);
+    for (std::thread& user : users) user.join();
+  });
 }
 
 // --- What fails ---------------------------------------------------------------------------------

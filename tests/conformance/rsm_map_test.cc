@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -40,6 +41,14 @@ bool IsMapped(const void* address) {
 os::Mapping MappingAt(const void* address) {
   const os::PageNumber page(reinterpret_cast<uintptr_t>(address) / PageSize());
   return **os::RealMemory().MappingAt(page);
+}
+
+// Of segments of shmget(2), in this process.
+size_t CountSysVMappings() {
+  std::ifstream maps("/proc/self/maps");
+  size_t count = 0;
+  for (std::string line; std::getline(maps, line);) count += line.find(" /SYSV") != line.npos;
+  return count;
 }
 
 // A segment of 4 pages, and a connection to it.
@@ -101,6 +110,25 @@ TEST_F(RsmMap, ShowsPartOfMemoryOfShmget) {
   EXPECT_EQ(TextOf(map, 4), "here");
   std::memcpy(map, "back", 4);
   EXPECT_EQ(TextOf(memory.page(3), 4), "back");
+}
+
+TEST_F(RsmMap, OfPartOfAPageOfMemoryOfShmgetLeavesNothingWhenItIsUnmapped) {
+  const SysVSegment memory(6);
+  const Export segment = CreateAt(memory.page(1), 4 * PageSize());
+  const Import remote = Connect(Publish(segment));
+  const size_t before = CountSysVMappings();
+  EXPECT_GE(before, 2u);
+  const size_t attachments = memory.CountAttachments();
+  for (size_t i = 0; i < 100; ++i) {
+    for (const size_t bytes : {size_t{100}, PageSize() + 1}) {
+      void* map = nullptr;
+      ASSERT_TRUE(Succeeds(rsm_memseg_import_map(remote.get(), &map, RSM_MAP_NONE, RSM_PERM_RDWR,
+                                                 OffsetOf(i % 3), bytes)));
+      ASSERT_TRUE(Succeeds(rsm_memseg_import_unmap(remote.get())));
+    }
+  }
+  EXPECT_EQ(CountSysVMappings(), before);
+  EXPECT_EQ(memory.CountAttachments(), attachments);
 }
 
 TEST_F(RsmMap, AcceptsALengthThatIsNotOfPages) {

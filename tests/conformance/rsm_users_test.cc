@@ -149,6 +149,35 @@ TEST_F(RsmUsers, TheSuperuserMayDoWhatAnybodyMay) {
   });
 }
 
+// The memory is the exporter's still, though he who made the segment was somebody else.
+TEST_F(RsmUsers, AnExporterThatHasGivenUpHisUserPublishesForReading) {
+  const OtherProcess exporter([this](const Line& line) {
+    const TestMapping mapping(1);
+    std::memcpy(mapping.page(0), "read", 4);
+    const Export segment = Create(mapping, 1);
+    ASSERT_EQ(setgroups(0, nullptr), 0);
+    ASSERT_EQ(setresgid(kGroup, kGroup, kGroup), 0);
+    ASSERT_EQ(setresuid(kUser, kUser, kUser), 0);
+    line.Say(PublishFor(segment, 0644));
+    line.Hear();
+  });
+  const auto number = static_cast<rsm_memseg_id_t>(exporter.Hear());
+  const auto expect_read = [&] {
+    const Import remote = Connect(number, RSM_PERM_READ);
+    ASSERT_NE(remote, nullptr);
+    EXPECT_EQ(Get(remote, 0, 4), "read");
+  };
+  expect_read();
+  for (const uid_t user : {kUser, kOtherUser}) {
+    RunInChild([&] {
+      ASSERT_TRUE(Become(user, kOtherGroup));
+      expect_read();
+      EXPECT_EQ(TryToConnect(number, RSM_PERM_RDWR),
+                user == kUser ? RSM_SUCCESS : RSMERR_PERM_DENIED);
+    });
+  }
+}
+
 TEST_F(RsmUsers, WithoutAListTheModeIsThatOfAFileThatTheExporterMakes) {
   for (const mode_t mask : {0022u, 0077u, 0000u, 0777u}) {
     SCOPED_TRACE(mask);

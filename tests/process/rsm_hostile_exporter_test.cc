@@ -17,8 +17,10 @@
 #include "rsm/rsmapi.h"
 #include "tests/process/rsm_false_exporter.h"
 #include "tests/process/rsm_honest_exporter.h"
+#include "tests/support/child.h"
 #include "tests/support/other_process.h"
 #include "tests/support/rsm_setting.h"
+#include "tests/support/shared_memory.h"
 #include "tests/support/test_segment.h"
 
 namespace {
@@ -30,6 +32,7 @@ using hostile::FixedObject;
 using hostile::Folder;
 using hostile::GoodPage;
 using hostile::GoodReply;
+using hostile::kPages;
 using hostile::kSocket;
 using hostile::LooseObject;
 using hostile::Send;
@@ -41,6 +44,8 @@ using test_support::CountMappedObjects;
 using test_support::FailsWith;
 using test_support::Line;
 using test_support::OtherProcess;
+using test_support::RunInChild;
+using test_support::SysVSegment;
 
 // All is right but the reply.
 std::function<void(const os::PacketConnection&)> With(const std::function<void(Reply&)>& change) {
@@ -68,7 +73,13 @@ const FalseAnswer kFalseAnswers[] = {
     {"AllBytes", RSMERR_CONN_ABORTED, With([](Reply& reply) { reply.bytes = ~uint64_t{0}; })},
     {"ManyBytes", RSMERR_INSUFFICIENT_MEM,
      With([](Reply& reply) { reply.bytes = uint64_t{1} << 62; })},
-    {"AnOddOffset", RSMERR_INSUFFICIENT_MEM, With([](Reply& reply) { reply.offset = 1; })},
+    {"AnOddOffset", RSMERR_CONN_ABORTED,
+     [](const os::PacketConnection& connection) {
+       Reply reply = GoodReply();
+       reply.offset = 1;
+       Send(connection, reply, {GoodPage().descriptor(), FixedObject(2 * Bytes()).descriptor()});
+     }},
+    {"AnOddLength", RSMERR_CONN_ABORTED, With([](Reply& reply) { --reply.bytes; })},
     {"AFarOffset", RSMERR_CONN_ABORTED, With([](Reply& reply) { reply.offset = ~uint64_t{0}; })},
     {"NoDescriptors", RSMERR_CONN_ABORTED,
      [](const os::PacketConnection& connection) { Send(connection, GoodReply(), {}); }},
@@ -157,6 +168,36 @@ INSTANTIATE_TEST_SUITE_P(RsmHostileExporter, RsmFalseExporter, testing::ValuesIn
                          [](const testing::TestParamInfo<FalseAnswer>& test) {
                            return std::string(test.param.name);
                          });
+
+// Of memory of shmget(2) that is there. In a child: what is mapped wrongly may kill who uses it.
+TEST(RsmHostileExporter, OfAnOddPartOfASysVSegmentIsFoundOut) {
+  const Folder folder;
+  const SysVSegment memory(2 * kPages);
+  const std::function<void(Reply&)> changes[] = {[](Reply& reply) { reply.offset = 8; },
+                                                 [](Reply& reply) { --reply.bytes; },
+                                                 [](Reply& reply) { reply.bytes = 8; }};
+  for (const auto& change : changes) {
+    const FalseAnswer answer = {"", RSMERR_CONN_ABORTED,
+                                [&](const os::PacketConnection& connection) {
+                                  Reply reply = GoodReply();
+                                  reply.sysv = memory.number();
+                                  reply.sysv_namespace = os::SysVNamespace();
+                                  change(reply);
+                                  Send(connection, reply, {GoodPage().descriptor()});
+                                }};
+    {
+      const OtherProcess exporter([&](const Line& line) { AnswerAll(line, answer); });
+      ASSERT_EQ(exporter.Hear(), 1u);
+      RunInChild([&] {
+        rsm_memseg_import_handle_t import = nullptr;
+        const size_t attachments = memory.CountAttachments();
+        EXPECT_TRUE(FailsWith(answer.code, Connect(import)));
+        EXPECT_EQ(memory.CountAttachments(), attachments);
+      });
+    }
+    ASSERT_EQ(unlink(kSocket), 0);
+  }
+}
 
 TEST(RsmHostileExporter, ThatNeverAnswersIsUnreachable) {
   const Folder folder;

@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <sys/ipc.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -20,6 +22,7 @@
 #include "os/descriptor.h"
 #include "os/memory_object.h"
 #include "os/packet_socket.h"
+#include "os/shared_mapping.h"
 #include "rsm/internal/protocol.h"
 #include "rsm/rsmapi.h"
 #include "tests/process/rsm_false_exporter.h"
@@ -28,6 +31,7 @@
 #include "tests/support/child.h"
 #include "tests/support/other_process.h"
 #include "tests/support/rsm_setting.h"
+#include "tests/support/shared_memory.h"
 #include "tests/support/tagged_memory.h"
 #include "tests/support/test_segment.h"
 
@@ -50,6 +54,7 @@ using hostile::kTag;
 using hostile::LooseObject;
 using hostile::RawImporter;
 using hostile::Send;
+using rsm::internal::Reply;
 using rsm::internal::Request;
 using test_support::Connect;
 using test_support::CountDescriptors;
@@ -61,6 +66,7 @@ using test_support::OtherProcess;
 using test_support::Publish;
 using test_support::RunInChild;
 using test_support::Succeeds;
+using test_support::SysVSegment;
 using test_support::TaggedMemory;
 
 constexpr uid_t kUser = 65534, kOtherUser = 65533;
@@ -154,6 +160,90 @@ TEST_F(RsmHostileUser, CannotHaveAnImporterKilledByAnObjectThatShrinks) {
   }
 }
 
+// --- Memory of shmget(2) -------------------------------------------------------------------------
+
+constexpr char kSecret[] = "not for him";
+
+// With the number of memory that its importer may use, and the exporter may not.
+TEST_F(RsmHostileUser, CannotLendAnImporterMemoryOfItsOwn) {
+  for (const uid_t user : {getuid(), kOtherUser}) {
+    SCOPED_TRACE(user);
+    const SysVSegment memory(kPages);
+    std::memcpy(memory.page(0), kSecret, sizeof(kSecret));
+    shmid_ds owner = {};
+    owner.shm_perm.uid = user;
+    owner.shm_perm.gid = user;
+    owner.shm_perm.mode = 0600;
+    ASSERT_EQ(shmctl(memory.number(), IPC_SET, &owner), 0) << std::strerror(errno);
+    const FalseAnswer answer = {"", RSMERR_CONN_ABORTED,
+                                [&](const os::PacketConnection& connection) {
+                                  Reply reply = GoodReply();
+                                  reply.sysv = memory.number();
+                                  reply.sysv_namespace = os::SysVNamespace();
+                                  Send(connection, reply, {GoodPage().descriptor()});
+                                }};
+    {
+      const OtherProcess exporter([&](const Line& line) {
+        ASSERT_TRUE(Become(kUser));
+        ASSERT_EQ(shmat(memory.number(), nullptr, SHM_RDONLY), reinterpret_cast<void*>(-1));
+        AnswerAll(line, answer);
+      });
+      ASSERT_EQ(exporter.Hear(), 1u);
+      RunInChild([&] {
+        ASSERT_TRUE(user == getuid() || Become(user));
+        const size_t attachments = memory.CountAttachments();
+        for (const rsm_permission_t permission : {0400u, 0200u, 0600u}) {
+          rsm_memseg_import_handle_t import = nullptr;
+          const int code = Connect(import, permission);
+          EXPECT_TRUE(code == RSMERR_CONN_ABORTED || code == RSMERR_PERM_DENIED) << code;
+          char text[sizeof(kSecret)] = {}, spoilt[] = "spoilt";
+          EXPECT_NE(rsm_memseg_import_get(import, 0, text, sizeof(text)), RSM_SUCCESS) << text;
+          EXPECT_NE(rsm_memseg_import_put(import, 0, spoilt, sizeof(spoilt)), RSM_SUCCESS);
+          EXPECT_EQ(memory.CountAttachments(), attachments);
+        }
+      });
+    }
+    EXPECT_STREQ(reinterpret_cast<const char*>(memory.page(0)), kSecret);
+    ASSERT_EQ(unlink(kSocket), 0);
+  }
+}
+
+// A third user's, whose mode is for all: it is the exporter's to lend.
+TEST_F(RsmHostileUser, LendsMemoryOfSomebodyElseThatHeMayUse) {
+  const SysVSegment memory(kPages);
+  shmid_ds owner = {};
+  owner.shm_perm.mode = 0666;
+  ASSERT_EQ(shmctl(memory.number(), IPC_SET, &owner), 0) << std::strerror(errno);
+  std::memcpy(memory.page(0), kSecret, sizeof(kSecret));
+  const OtherProcess exporter([&](const Line& line) {
+    ASSERT_TRUE(Become(kUser));
+    rsm_memseg_export_handle_t segment = nullptr;
+    ASSERT_TRUE(Succeeds(Create(segment, memory.page(0), Bytes(), 0)));
+    ASSERT_TRUE(Succeeds(Publish(segment, kSegment, 0666)));
+    line.Say(1);
+    (void)line.Hear();
+    EXPECT_TRUE(Succeeds(rsm_memseg_export_destroy(segment)));
+  });
+  ASSERT_EQ(exporter.Hear(), 1u);
+  for (const uid_t user : {getuid(), kUser, kOtherUser}) {
+    RunInChild([&] {
+      ASSERT_TRUE(user == getuid() || Become(user));
+      rsm_memseg_import_handle_t import = nullptr;
+      char text[sizeof(kSecret)] = {}, changed[] = "changed";
+      ASSERT_TRUE(Succeeds(Connect(import)));
+      EXPECT_TRUE(Succeeds(rsm_memseg_import_get(import, 0, text, sizeof(text))));
+      EXPECT_STREQ(text, kSecret);
+      EXPECT_TRUE(Succeeds(rsm_memseg_import_put(import, static_cast<off_t>(Bytes() / 2), changed,
+                                                 sizeof(changed))));
+      EXPECT_TRUE(Succeeds(rsm_memseg_import_disconnect(import)));
+    });
+    EXPECT_STREQ(reinterpret_cast<const char*>(memory.page(kPages / 2)), "changed");
+    std::memset(memory.page(kPages / 2), 0, sizeof("changed"));
+  }
+}
+
+// --- Names ---------------------------------------------------------------------------------------
+
 // What somebody has put at the name of a segment is neither followed nor taken away by others, and
 // leaves nobody waiting. The numbers beside it are free.
 TEST_F(RsmHostileUser, SquatsANameAndNothingElse) {
@@ -197,7 +287,17 @@ TEST_F(RsmHostileUser, SquatsANameAndNothingElse) {
   }
 }
 
-// Whoever makes the lock of another user first keeps him from publishing there, but not waiting.
+// Whether rsm_error() has one of the words.
+testing::AssertionResult TellsOfOneOf(const std::vector<std::string>& words) {
+  const std::string text = rsm_error();
+  for (const std::string& word : words) {
+    if (text.find(word) != text.npos) return testing::AssertionSuccess();
+  }
+  return testing::AssertionFailure() << text;
+}
+
+// Whoever makes the lock of another user first keeps him from publishing there, but not waiting: he is
+// told of what is in the way, and who can take it away.
 TEST_F(RsmHostileUser, SquatsALockAndIsToldOf) {
   const std::string name = ".lock." + std::to_string(kOtherUser);
   const std::function<void()> squats[] = {
@@ -222,7 +322,8 @@ TEST_F(RsmHostileUser, SquatsALockAndIsToldOf) {
       TaggedMemory memory(kPages, kTag);
       rsm_memseg_export_handle_t segment = nullptr;
       ASSERT_TRUE(Succeeds(Create(segment, memory.address(), memory.bytes())));
-      EXPECT_TRUE(FailsWith(RSMERR_PERM_DENIED, Publish(segment)));
+      EXPECT_TRUE(FailsWith(RSMERR_PERM_DENIED, Publish(segment), folder_.path() + "/" + name));
+      EXPECT_TRUE(TellsOfOneOf({"root", "superuser", "administrator", std::to_string(kUser)}));
       EXPECT_TRUE(Succeeds(rsm_memseg_export_destroy(segment)));
     });
     ASSERT_EQ(unlink(name.c_str()), 0);
