@@ -115,7 +115,7 @@ void UseBarriers(rsm_barrier_type_t type, const std::atomic<rsm_memseg_import_ha
 
 // In a child: who waits for ever is killed there.
 TEST_F(RsmBarrier, OfANodeIsUsedByOneThreadWhileAnotherConnectsAndDisconnects) {
-  constexpr int kRounds = 2000;
+  constexpr int kRounds = 500;
   RunInChild([this] {
     const TestMapping mapping(1);
     const Export segment = Create(mapping, 1);
