@@ -320,7 +320,7 @@ class Service {
 
   void Leave(const ConnectionEnd& end) const { self_.queue.Remove(end.socket.descriptor()); }
   // Its socket is closed once the latch is not held any more.
-  void Drop(std::shared_ptr<ConnectionEnd> end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
+  void Drop(std::shared_ptr<ConnectionEnd> end) {
     Leave(*end);
     try {
       dropped_.push_back(std::move(end));
