@@ -7,37 +7,33 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
-#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <functional>
-#include <memory>
 #include <optional>
 #include <ostream>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "os/memory.h"
 #include "pinlock/mpin.h"
 #include "rsm/rsmapi.h"
+#include "tests/fault/rsm_calls.h"
+#include "tests/fault/rsm_world.h"
 #include "tests/support/kernel_evidence.h"
 #include "tests/support/rsm_folder.h"
 #include "tests/support/rsm_setting.h"
 #include "tests/support/sanitizer.h"
 #include "tests/support/syscall_plan.h"
-#include "tests/support/tagged_memory.h"
+#include "tests/support/test_mapping.h"
 #include "tests/support/test_segment.h"
 
+namespace fault {
 namespace {
 
-using test_support::Connect;
 using test_support::Create;
 using test_support::Eventually;
-using test_support::FailsWith;
 using test_support::kSegment;
 using test_support::PageSize;
 using test_support::Publish;
@@ -45,98 +41,6 @@ using test_support::RsmFolder;
 using test_support::Succeeds;
 using test_support::SyscallPlan;
 using test_support::SyscallWindow;
-
-constexpr size_t kPages = 4;
-size_t Bytes() { return kPages * PageSize(); }
-
-// Memory of the program that is exported, and what the kernel says of it.
-class Memory : public test_support::TaggedMemory {
- public:
-  explicit Memory(uint32_t tag) : TaggedMemory(kPages, tag) {}
-
-  testing::AssertionResult Fills(const uint64_t* words) const {
-    return Holds(words, kPages, tag());
-  }
-  bool IsShared() const { return MappingThere().shared; }
-  bool IsWritable() const { return MappingThere().writable; }
-  // The lowest and highest number of pins of a page, as "1" or "0-1".
-  std::string Pins() const {
-    mpin_info info = {};
-    if (mpin_query(address(), Bytes(), &info) != 0) return "unknown";
-    const std::string low = std::to_string(info.count_min);
-    return info.count_min == info.count_max ? low : low + "-" + std::to_string(info.count_max);
-  }
-  bool IsLocked() const {
-    const os::PageRange pages = mapping().all();
-    return test_support::KernelEvidence::Probe(pages).Locks(pages);
-  }
-
- private:
-  os::Mapping MappingThere() const {
-    const auto found = os::RealMemory().MappingAt(mapping().all().begin());
-    EXPECT_TRUE(found.ok() && found->has_value());
-    return found.ok() && found->has_value() ? **found : os::Mapping();
-  }
-};
-
-// A thread that counts in every page of some memory, with system calls of no kind.
-class Hammer {
- public:
-  explicit Hammer(std::vector<const Memory*> memories) : memories_(std::move(memories)) {
-    thread_ = std::thread([this] { Count(); });
-    while (!begun_.load()) std::this_thread::yield();
-  }
-  Hammer(const Hammer&) = delete;
-  Hammer& operator=(const Hammer&) = delete;
-  ~Hammer() {
-    ends_.store(true);
-    if (thread_.joinable()) thread_.join();
-  }
-
-  // Ends it. Every write of it must be there.
-  void Stop() {
-    ends_.store(true);
-    thread_.join();
-    for (const Memory* const memory : memories_) {
-      for (size_t page = 0; page < kPages; ++page) {
-        EXPECT_EQ(*memory->FreeWord(page), count_) << "a write was lost in page " << page;
-      }
-    }
-  }
-
- private:
-  // The copies that rsm makes meanwhile are no races: it has its own means to tell.
-  __attribute__((no_sanitize("thread"))) void Count() {
-    do {
-      ++count_;
-      for (const Memory* const memory : memories_) {
-        for (size_t page = 0; page < kPages; ++page) {
-          __atomic_store_n(memory->FreeWord(page), count_, __ATOMIC_RELAXED);
-        }
-      }
-      begun_.store(true);
-    } while (!ends_.load());
-  }
-
-  const std::vector<const Memory*> memories_;
-  std::atomic<bool> begun_ = false, ends_ = false;
-  uint64_t count_ = 0;
-  std::thread thread_;
-};
-
-struct Snapshot {
-  size_t descriptors;
-  uint64_t locked_bytes;
-  size_t objects;  // mapped
-  std::string pins;
-  bool is_a_shared, is_b_shared;
-  friend bool operator==(const Snapshot&, const Snapshot&) = default;
-  friend std::ostream& operator<<(std::ostream& out, const Snapshot& it) {
-    return out << it.descriptors << " descriptors, " << it.locked_bytes << " bytes locked, "
-               << it.objects << " objects mapped, pins " << it.pins << ", shared " << it.is_a_shared
-               << it.is_b_shared;
-  }
-};
 
 // How the process is before the call.
 struct Setting {
@@ -146,101 +50,6 @@ struct Setting {
   bool is_hammered = false;
   // No privilege. Locks do not fail but by this: what was unlocked for a moment is locked again.
   size_t lock_limit_pages = 0;
-};
-
-// The process under test.
-struct World {
-  Memory a{1}, b{2};
-  rsm_memseg_export_handle_t exported = nullptr, second = nullptr;
-  rsm_memseg_import_handle_t imported = nullptr;
-  uint64_t* map = nullptr;
-  bool has_export_poll = false, has_import_poll = false;
-
-  Snapshot Look() const {
-    test_support::AwaitIdleThreads();
-    // Unlocks what the kernel refused to unlock before.
-    EXPECT_EQ(mpin(a.address(), 0), 0) << mpin_error();
-    return {test_support::CountDescriptors(),
-            test_support::LockedBytes(),
-            test_support::CountMappedObjects(),
-            a.Pins() + " " + b.Pins(),
-            a.IsShared(),
-            b.IsShared()};
-  }
-
-  void Export() { ASSERT_TRUE(Succeeds(Create(exported, a.address(), Bytes()))); }
-  void ExportAndPublish(int mode = 0666) {
-    ASSERT_NO_FATAL_FAILURE(Export());
-    ASSERT_TRUE(Succeeds(Publish(exported, kSegment, mode)));
-  }
-  void Import() {
-    ASSERT_TRUE(Succeeds(Connect(imported)));
-    map = static_cast<uint64_t*>(test_support::Map(imported, Bytes()));
-    ASSERT_NE(map, nullptr) << rsm_error();
-  }
-  // Of what importers get.
-  std::vector<uint64_t> Got() const {
-    std::vector<uint64_t> words(Bytes() / sizeof(uint64_t));
-    EXPECT_TRUE(Succeeds(rsm_memseg_import_get(imported, 0, words.data(), Bytes())));
-    return words;
-  }
-  // Whether a write of the program to the memory is seen by importers.
-  bool IsSeen(const Memory& memory) const {
-    uint64_t& word = memory.words()[2];
-    const uint64_t before = word;
-    const bool was_same = map[2] == before;
-    word = ~before;
-    const bool is_seen = map[2] == ~before;
-    word = before;
-    return was_same && is_seen;
-  }
-  void ExpectNotPublished() const {
-    rsm_memseg_import_handle_t none = nullptr;
-    EXPECT_TRUE(FailsWith(RSMERR_SEG_NOT_PUBLISHED, Connect(none)));
-  }
-  void ExpectAborted() const {
-    uint64_t word = 0;
-    EXPECT_TRUE(FailsWith(RSMERR_CONN_ABORTED, rsm_memseg_import_get64(imported, 0, &word, 1)));
-    EXPECT_TRUE(a.Fills(map));
-    map[0] = map[0];  // no signal
-    EXPECT_FALSE(IsSeen(a));
-  }
-
-  // Takes everything away, which cannot fail.
-  void End() {
-    if (has_export_poll) {
-      EXPECT_TRUE(Succeeds(rsm_memseg_release_pollfd(exported)));
-    }
-    if (has_import_poll) {
-      EXPECT_TRUE(Succeeds(rsm_memseg_release_pollfd(imported)));
-    }
-    if (map != nullptr) {
-      EXPECT_TRUE(Succeeds(rsm_memseg_import_unmap(imported)));
-    }
-    if (imported != nullptr) {
-      EXPECT_TRUE(Succeeds(rsm_memseg_import_disconnect(imported)));
-    }
-    for (const rsm_memseg_export_handle_t handle : {second, exported}) {
-      if (handle == nullptr) continue;
-      EXPECT_TRUE(Succeeds(rsm_memseg_export_destroy(handle)));
-    }
-  }
-};
-
-// A call of rsm, with what must hold before it, after it, and after it has failed.
-struct Call {
-  const char* name;
-  std::function<void(World&)> prepare;
-  std::function<int(World&)> make;
-  std::function<void(World&)> expect_made;
-  std::function<void(World&)> expect_not_made = [](World&) {};
-  bool always_succeeds = false;
-  // Where there is no memory, what is left is the program's, but not private.
-  bool may_leave_object = false;
-  // Those of the thread that lets importers in, which this call begins.
-  size_t descriptors_for_ever = 0;
-  // When all calls fail, this one does not: nobody could bring back what it has taken apart.
-  long spared = -1;
 };
 
 void Restrict(const Setting& setting, World& world) {
@@ -309,210 +118,6 @@ void Try(const Setting& setting, const Call& call, SyscallWindow& window) {
   if (!setting.is_warm) at_last.descriptors += call.descriptors_for_ever;
   ExpectLike(world, at_last);
 }
-
-// --- Calls --------------------------------------------------------------------------------------
-
-const Call kCreate = {
-    .name = "Create",
-    .prepare = [](World&) {},
-    .make = [](World& world) { return Create(world.exported, world.a.address(), Bytes()); },
-    .expect_made =
-        [](World& world) {
-          EXPECT_TRUE(world.a.IsShared());
-          EXPECT_TRUE(world.a.IsLocked());
-        },
-    .expect_not_made = [](World& world) { EXPECT_EQ(world.exported, nullptr); },
-};
-
-// Over memory that is exported already.
-const Call kCreateAgain = {
-    .name = "CreateAgain",
-    .prepare = [](World& world) { world.Export(); },
-    .make = [](World& world) { return Create(world.second, world.a.address(), Bytes()); },
-    .expect_made = [](World& world) { EXPECT_TRUE(world.a.IsLocked()); },
-};
-
-const Call kDestroy = {
-    .name = "Destroy",
-    .prepare =
-        [](World& world) {
-          ASSERT_NO_FATAL_FAILURE(world.ExportAndPublish());
-          world.Import();
-        },
-    .make = [](World& world) { return rsm_memseg_export_destroy(world.exported); },
-    .expect_made =
-        [](World& world) {
-          world.exported = nullptr;
-          world.ExpectNotPublished();
-          uint64_t word = 0;
-          EXPECT_TRUE(
-              FailsWith(RSMERR_CONN_ABORTED, rsm_memseg_import_put64(world.imported, 0, &word, 1)));
-          EXPECT_EQ(world.map[0], word) << "no signal";
-          if (world.a.IsShared()) world.map[0] = test_support::TaggedMemory::Word(1, 0);
-        },
-    .always_succeeds = true,
-    .may_leave_object = true,
-};
-
-const Call kRebind = {
-    .name = "Rebind",
-    .prepare =
-        [](World& world) {
-          ASSERT_NO_FATAL_FAILURE(world.ExportAndPublish());
-          world.Import();
-        },
-    .make =
-        [](World& world) {
-          return rsm_memseg_export_rebind(world.exported, world.b.address(), 0, Bytes());
-        },
-    .expect_made =
-        [](World& world) {
-          EXPECT_TRUE(world.b.Fills(world.Got().data()));
-          EXPECT_TRUE(world.IsSeen(world.b));
-          EXPECT_FALSE(world.a.IsShared());
-          EXPECT_TRUE(world.b.IsLocked());
-        },
-    .expect_not_made =
-        [](World& world) {
-          EXPECT_TRUE(world.a.Fills(world.Got().data()));
-          EXPECT_TRUE(world.IsSeen(world.a));
-          EXPECT_TRUE(world.a.IsLocked());
-        },
-    .spared = SYS_mremap,
-};
-
-const Call kPublish = {
-    .name = "Publish",
-    .prepare = [](World& world) { world.Export(); },
-    .make = [](World& world) { return Publish(world.exported); },
-    .expect_made = [](World& world) { world.Import(); },
-    .expect_not_made = [](World& world) { world.ExpectNotPublished(); },
-    .descriptors_for_ever = 2,
-};
-
-// The object of readers is sealed against writers: it needs another one.
-const Call kPublishForWriters = {
-    .name = "PublishForWriters",
-    .prepare =
-        [](World& world) {
-          ASSERT_NO_FATAL_FAILURE(world.ExportAndPublish(0444));
-          ASSERT_TRUE(Succeeds(Connect(world.imported, RSM_PERM_READ)));
-          ASSERT_TRUE(Succeeds(rsm_memseg_export_unpublish(world.exported)));
-          ASSERT_TRUE(Succeeds(rsm_memseg_import_disconnect(world.imported)));
-          world.imported = nullptr;
-        },
-    .make = [](World& world) { return Publish(world.exported, kSegment, 0666); },
-    .expect_made =
-        [](World& world) {
-          ASSERT_NO_FATAL_FAILURE(world.Import());
-          EXPECT_TRUE(world.IsSeen(world.a));
-          EXPECT_TRUE(world.a.IsLocked());
-        },
-    .expect_not_made = [](World& world) { world.ExpectNotPublished(); },
-};
-
-const Call kRepublish = {
-    .name = "Republish",
-    .prepare = [](World& world) { world.ExportAndPublish(0444); },
-    .make =
-        [](World& world) {
-          rsmapi_access_entry_t entry = {1, 0666};
-          return rsm_memseg_export_republish(world.exported, &entry, 1);
-        },
-    .expect_made =
-        [](World& world) {
-          ASSERT_NO_FATAL_FAILURE(world.Import());
-          EXPECT_TRUE(world.IsSeen(world.a));
-          EXPECT_TRUE(world.a.IsLocked());
-        },
-};
-
-const Call kUnpublish = {
-    .name = "Unpublish",
-    .prepare = kRebind.prepare,
-    .make = [](World& world) { return rsm_memseg_export_unpublish(world.exported); },
-    .expect_made =
-        [](World& world) {
-          world.ExpectNotPublished();
-          world.ExpectAborted();
-          EXPECT_TRUE(world.a.IsLocked());
-        },
-    .expect_not_made = kRebind.expect_not_made,
-};
-
-const Call kConnect = {
-    .name = "Connect",
-    .prepare = [](World& world) { world.ExportAndPublish(); },
-    .make = [](World& world) { return Connect(world.imported); },
-    .expect_made = [](World& world) { EXPECT_TRUE(world.a.Fills(world.Got().data())); },
-    .expect_not_made =
-        [](World&) { EXPECT_TRUE(Eventually([] { return test_support::ImportersOf() == 0; })); },
-};
-
-const Call kMap = {
-    .name = "Map",
-    .prepare =
-        [](World& world) {
-          ASSERT_NO_FATAL_FAILURE(world.ExportAndPublish());
-          ASSERT_TRUE(Succeeds(Connect(world.imported)));
-        },
-    .make =
-        [](World& world) {
-          void* address = nullptr;
-          const int code = rsm_memseg_import_map(world.imported, &address, RSM_MAP_NONE,
-                                                 RSM_PERM_RDWR, 0, Bytes());
-          world.map = static_cast<uint64_t*>(address);
-          return code;
-        },
-    .expect_made = [](World& world) { EXPECT_TRUE(world.IsSeen(world.a)); },
-    .expect_not_made =
-        [](World& world) {
-          EXPECT_TRUE(FailsWith(RSMERR_SEG_NOT_MAPPED, rsm_memseg_import_unmap(world.imported)));
-        },
-};
-
-const Call kDisconnect = {
-    .name = "Disconnect",
-    .prepare = kMap.prepare,
-    .make = [](World& world) { return rsm_memseg_import_disconnect(world.imported); },
-    .expect_made =
-        [](World& world) {
-          world.imported = nullptr;
-          EXPECT_TRUE(Eventually([] { return test_support::ImportersOf() == 0; }));
-        },
-    .always_succeeds = true,
-};
-
-int GetPoll(void* handle, bool& has) {
-  pollfd descriptor = {};
-  const int code = rsm_memseg_get_pollfd(handle, &descriptor);
-  has = code == RSM_SUCCESS;
-  return code;
-}
-
-const Call kPollExport = {
-    .name = "GetPollfdOfTheExport",
-    .prepare = kRebind.prepare,
-    .make = [](World& world) { return GetPoll(world.exported, world.has_export_poll); },
-    .expect_made =
-        [](World& world) {
-          EXPECT_TRUE(Succeeds(rsm_intr_signal_post(world.imported, 0)));
-          EXPECT_TRUE(Succeeds(rsm_intr_signal_wait(world.exported, 60'000)));
-        },
-};
-
-const Call kPollImport = {
-    .name = "GetPollfdOfTheImport",
-    .prepare = kRebind.prepare,
-    .make = [](World& world) { return GetPoll(world.imported, world.has_import_poll); },
-    .expect_made =
-        [](World& world) {
-          EXPECT_TRUE(Succeeds(rsm_intr_signal_post(world.exported, 0)));
-          EXPECT_TRUE(Succeeds(rsm_intr_signal_wait(world.imported, 60'000)));
-        },
-};
-
-// --- Tests --------------------------------------------------------------------------------------
 
 struct Scenario {
   Setting setting;
@@ -592,3 +197,4 @@ INSTANTIATE_TEST_SUITE_P(RsmCalls, RsmManyFaults, testing::ValuesIn(kScenarios),
 INSTANTIATE_TEST_SUITE_P(RsmCallsBesides, RsmFaults, testing::ValuesIn(kFurtherScenarios), NameOf);
 
 }  // namespace
+}  // namespace fault
