@@ -23,8 +23,9 @@ namespace os {
 class MemoryObject {
  public:
   // Bytes of zeros; memory is taken as they are touched. `name` is what /proc/PID/maps shows. Of
-  // those who have a descriptor of it, its owner alone may open it for writing (mode 0644). EMFILE, ENFILE: no more descriptors; ENOMEM; EFBIG: beyond
-  // RLIMIT_FSIZE, or no file can be so long; EINVAL: the name has more than 249 bytes.
+  // those who have a descriptor of it, its owner alone may open it for writing (mode 0644). EMFILE,
+  // ENFILE: no more descriptors; ENOMEM; EFBIG: beyond RLIMIT_FSIZE, or no file can be so long;
+  // EINVAL: the name has more than 249 bytes.
   static Result<MemoryObject> Create(const char* name, uint64_t bytes);
 
   int descriptor() const { return descriptor_.get(); }

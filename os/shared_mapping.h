@@ -29,14 +29,17 @@ enum class Place {
 // space, or too many mappings. EINVAL: no bytes.
 Result<void*> MapShared(int descriptor, uint64_t offset, size_t bytes, View view,
                         Place place = Place::kAnywhere, void* address = nullptr);
+
+// A user, and the one of the user's groups that is known.
 struct SysVUser {
   uint32_t user = 0;
   uint32_t group = 0;
 };
-// The same of a segment of shmget(2), of whole pages. The kernel counts an attachment until the last
-// page is unmapped. EACCES: its mode does not allow it; or does not allow this user to read and
-// write it, who is not to get by this process what he does not get himself. EINVAL: there is no
-// such segment, or it has fewer pages; or the offset is none of a page.
+// As MapShared, of a segment of shmget(2), in whole pages. The kernel counts an attachment until the
+// last page is unmapped. `on_behalf_of`: who gave the number, and is to get nothing by this process
+// that he does not get himself; null: nobody. EACCES: the segment's mode does not allow the view, or
+// does not allow him to read and write. EINVAL: there is no such segment, or it has fewer pages; or
+// the offset is none of a page.
 Result<void*> MapSysV(int segment, uint64_t offset, size_t bytes, View view,
                       Place place = Place::kAnywhere, void* address = nullptr,
                       const SysVUser* on_behalf_of = nullptr);

@@ -3,9 +3,6 @@
 #ifndef RSM_INTERNAL_BINDING_FIXTURE_H_
 #define RSM_INTERNAL_BINDING_FIXTURE_H_
 
-#include <sys/mman.h>
-
-#include <cerrno>
 #include <cstddef>
 #include <cstring>
 #include <string>
@@ -13,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "os/latch.h"
 #include "os/memory_object.h"
+#include "os/shared_mapping.h"
 #include "rsm/internal/binding.h"
 #include "rsm/internal/error.h"
 #include "tests/support/test_mapping.h"
@@ -56,13 +54,14 @@ class Importer {
  public:
   explicit Importer(const BoundRange& bound) : bytes_(bound.bytes) {
     const Source source = bound.source();
-    view_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, source.descriptor,
-                 static_cast<off_t>(source.offset));
-    EXPECT_NE(view_, MAP_FAILED) << std::strerror(errno);
+    const os::Result<void*> view =
+        os::MapShared(source.descriptor, source.offset, bytes_, os::View::kReadWrite);
+    EXPECT_TRUE(view.ok()) << std::strerror(view.error().code());
+    view_ = view.ok() ? *view : nullptr;
   }
   Importer(const Importer&) = delete;
   Importer& operator=(const Importer&) = delete;
-  ~Importer() { EXPECT_EQ(munmap(view_, bytes_), 0); }
+  ~Importer() { EXPECT_TRUE(os::UnmapShared(view_, bytes_).ok()); }
 
   std::string text() const { return test_support::TextOf(view_, bytes_); }
   // Whether writes of each side reach the other.

@@ -225,21 +225,17 @@ class Service {
   };
 
   // Who has that number; null: nobody, or it is no connection's.
-  static std::shared_ptr<const ConnectionEnd> EndOf(uint64_t number, const Server& self)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
-    if (const auto found = self.asking.find(number); found != self.asking.end()) {
+  std::shared_ptr<const ConnectionEnd> EndOf(uint64_t number) const {
+    const os::LatchHolder holder(server_latch);
+    if (const auto found = self_.asking.find(number); found != self_.asking.end()) {
       return found->second.end;
     }
-    const auto found = self.importers.find(number);
-    if (found == self.importers.end()) return nullptr;
+    const auto found = self_.importers.find(number);
+    if (found == self_.importers.end()) return nullptr;
     const std::shared_ptr<const Publication> publication = found->second.lock();
     if (publication == nullptr) return nullptr;
     const auto end = FindEnd(*publication, number);
     return end == publication->connections.end() ? nullptr : *end;
-  }
-  std::shared_ptr<const ConnectionEnd> EndOf(uint64_t number) const {
-    const os::LatchHolder holder(server_latch);
-    return EndOf(number, self_);
   }
 
   // False: there are no descriptors, or no memory, or there is no room; later, perhaps.
