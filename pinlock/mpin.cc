@@ -76,6 +76,10 @@ int mpin(void* addr, size_t len) {
   });
 }
 
+int mpin_check(void* addr, size_t len) {
+  return OnRange(Operation::kCheck, addr, len, &PageLocker::Check);
+}
+
 int munpin(void* addr, size_t len) {
   const auto address = reinterpret_cast<uintptr_t>(addr);
   if (pinlock::internal::TryNestedUnpin(address, len)) return 0;

@@ -35,6 +35,8 @@ const char* NameOf(Operation operation) {
   switch (operation) {
     case Operation::kLock:
       return "mpin";
+    case Operation::kCheck:
+      return "mpin_check";
     case Operation::kUnlock:
       return "munpin";
     case Operation::kQuery:

@@ -44,6 +44,7 @@ enum class Cause {
 
 enum class Operation {
   kLock,
+  kCheck,
   kUnlock,
   kQuery,
   kStat,

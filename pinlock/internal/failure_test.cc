@@ -118,6 +118,8 @@ TEST(Failure, NamesTheCallThatFailed) {
   EXPECT_TRUE(TextOf(failure).starts_with("mpin_query of "));
   failure.operation = Operation::kStat;
   EXPECT_TRUE(TextOf(failure).starts_with("mpin_get_stat of "));
+  failure.operation = Operation::kCheck;
+  EXPECT_TRUE(TextOf(failure).starts_with("mpin_check of "));
   failure.operation = Operation::kForget;
   EXPECT_TRUE(TextOf(failure).starts_with("mpin_forget of "));
   failure.operation = Operation::kMoved;

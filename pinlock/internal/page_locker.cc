@@ -20,6 +20,8 @@ bool IsLimit(Cause cause) {
          cause == Cause::kRssLimit;
 }
 
+bool TakesManySteps(os::PageCount pages) { return pages.value() > LockTable::kPagesPerLeaf; }
+
 }  // namespace
 
 os::Errno PageLocker::Fail(Cause cause, os::PageNumber where, Failure& failure) {
@@ -75,6 +77,24 @@ os::Errno PageLocker::Lock(uintptr_t address, size_t bytes, Failure& failure) {
   RetryResidual();
   const Claim claim(state_, memory_, *range);
   return LockClaimed(*range, failure);
+}
+
+os::Errno PageLocker::Check(uintptr_t address, size_t bytes, Failure& failure) {
+  const os::Result<os::PageRange> range = PagesOf({address, bytes}, Operation::kCheck, failure);
+  if (!range.ok()) return range.error();
+  const TableHolder holder(state_);
+  if (state_.table.SurveyOf(*range).full()) {
+    return FailAtFirst(Cause::kCountFull, *range, LockTable::kMaxCount, failure);
+  }
+  const os::PageCount more = CountUnlocked(*range);
+  if (more == os::PageCount(0)) return os::kSuccess;
+  if (const os::Errno error = FindObstacle(*range, os::PageCount(0), failure); !error.ok()) {
+    return error;
+  }
+  const os::PageCount held(state_.table.pages_locked() + state_.pages_pending);
+  const os::Errno error = CheckLimits(*range, held, more, failure);
+  if (!error.ok() || TakesManySteps(more)) return error;
+  return CheckAtOnce(*range, more, failure);
 }
 
 os::Errno PageLocker::LockClaimed(os::PageRange range, Failure& failure) {
@@ -148,12 +168,11 @@ os::Errno PageLocker::CheckLimits(os::PageRange range, os::PageCount held, os::P
     failure.bytes_needed = more.bytes(page_size);
     return Fail(over_pages ? Cause::kPageLimit : Cause::kRssLimit, range.begin(), failure);
   }
-  return more.value() <= LockTable::kPagesPerLeaf ? os::kSuccess
-                                                  : CheckManySteps(range, more, failure);
+  return TakesManySteps(more) ? CheckAtOnce(range, more, failure) : os::kSuccess;
 }
 
 // What many steps would find out late: the kernel's own limit, and the room for all of them.
-os::Errno PageLocker::CheckManySteps(os::PageRange range, os::PageCount more, Failure& failure) {
+os::Errno PageLocker::CheckAtOnce(os::PageRange range, os::PageCount more, Failure& failure) {
   // Asking is an mlock(2), which waits for the address space.
   const auto allows = [this](os::PageCount pages) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     const TableRelease release(state_);
@@ -164,6 +183,7 @@ os::Errno PageLocker::CheckManySteps(os::PageRange range, os::PageCount more, Fa
     const os::PageCount uncharged = CountUncharged(range);
     if (!allows(uncharged)) return FindObstacle(range, uncharged, failure);
   }
+  if (state_.notes.TakeRoom(more, os::CoarseNow())) return os::kSuccess;
   os::Errno error;
   {
     const TableRelease release(state_);

@@ -54,6 +54,9 @@ class PageLocker {
   // Adds one to the count of every page that holds any of the bytes, locking those that were at 0.
   // On failure `failure` tells why and nothing has changed; its error is returned.
   os::Errno Lock(uintptr_t address, size_t bytes, Failure& failure);
+  // Whether Lock would be refused now, and why, as far as that is known without locking. Counts and
+  // locks nothing.
+  os::Errno Check(uintptr_t address, size_t bytes, Failure& failure);
   // Takes one from the count of every page, unlocking those that get to 0.
   os::Errno Unlock(uintptr_t address, size_t bytes, Failure& failure);
   // Locks pages again that all have counts: after a fork, or after somebody else's munlock.
@@ -99,7 +102,7 @@ class PageLocker {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   os::Errno CheckLimits(os::PageRange range, os::PageCount held, os::PageCount more,
                         Failure& failure) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
-  os::Errno CheckManySteps(os::PageRange range, os::PageCount more, Failure& failure)
+  os::Errno CheckAtOnce(os::PageRange range, os::PageCount more, Failure& failure)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   os::PageCount CountUncharged(os::PageRange range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);
   bool IsPrivileged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.latch);

@@ -188,6 +188,55 @@ TEST(MpinFails, WithEnomemBeyondRlimitRss) {
   });
 }
 
+// --- mpin_check ---------------------------------------------------------------------------------
+
+TEST(MpinCheck, CountsLocksAndTouchesNothing) {
+  const TestMapping mapping(4);
+  const KernelEvidence before = KernelEvidence::Of(mapping.all());
+  EXPECT_EQ(mpin_check(mapping.page(0), 4 * PageSize()), 0) << mpin_error();
+  EXPECT_EQ(KernelEvidence::Of(mapping.all()), before);
+  EXPECT_EQ(CountAt(mapping, 0), 0u);
+  EXPECT_EQ(mpin_check(mapping.page(0), 0), 0) << mpin_error();
+}
+
+TEST(MpinCheck, FailsAsMpinBeyondEachLimit) {
+  ChildOptions options = WithoutPrivilege();
+  options.memlock_bytes = 4 * PageSize();
+  RunInChild(options, [] {
+    const TestMapping mapping(8);
+    EXPECT_EQ(mpin_check(mapping.page(0), 4 * PageSize()), 0) << mpin_error();
+    ExpectError(mpin_check(mapping.page(0), 5 * PageSize()), ENOMEM, "RLIMIT_MEMLOCK");
+    ASSERT_EQ(mpin(mapping.page(0), 3 * PageSize()), 0) << mpin_error();
+    EXPECT_EQ(mpin_check(mapping.page(0), 4 * PageSize()), 0) << "three of them are pinned";
+    ExpectError(mpin_check(mapping.page(3), 2 * PageSize()), ENOMEM, "RLIMIT_MEMLOCK");
+    ASSERT_EQ(mpin_set_max_pages(3), 0);
+    ExpectError(mpin_check(mapping.page(0), 4 * PageSize()), ENOMEM, "PLOCK_MAX");
+    EXPECT_EQ(mpin_check(mapping.page(0), 3 * PageSize()), 0) << mpin_error();
+    ASSERT_EQ(mpin_set_max_pages(0), 0);
+    const rlimit limit{3 * PageSize(), RLIM_INFINITY};
+    ASSERT_EQ(setrlimit(RLIMIT_RSS, &limit), 0);
+    ExpectError(mpin_check(mapping.page(0), 4 * PageSize()), ENOMEM, "RLIMIT_RSS");
+  });
+}
+
+TEST(MpinCheck, FailsAsMpinOfABadRange) {
+  TestMapping mapping(4);
+  mapping.Unmap(2, 1);
+  ExpectError(mpin_check(mapping.page(0), 3 * PageSize()), EINVAL, "is not mapped");
+  ExpectError(mpin_check(mapping.page(0), SIZE_MAX), EINVAL, "mpin_check of");
+  mapping.Forbid(0, 1);
+  ExpectError(mpin_check(mapping.page(0), PageSize()), EINVAL, "PROT_NONE");
+}
+
+TEST(MpinCheck, FailsWhereACounterIsAtItsMaximum) {
+  const TestMapping mapping(2);
+  constexpr int kMost = 32'767;
+  for (int i = 0; i < kMost; ++i) ASSERT_EQ(mpin(mapping.page(1), PageSize()), 0) << mpin_error();
+  ExpectError(mpin_check(mapping.page(0), 2 * PageSize()), EAGAIN, "as often as can be counted");
+  EXPECT_EQ(mpin_check(mapping.page(0), PageSize()), 0) << mpin_error();
+  for (int i = 0; i < kMost; ++i) ASSERT_EQ(munpin(mapping.page(1), PageSize()), 0);
+}
+
 // --- mpin_refresh -------------------------------------------------------------------------------
 
 // A child that lives until it is let go.

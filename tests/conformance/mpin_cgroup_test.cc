@@ -58,6 +58,9 @@ void Touch(const TestMapping& mapping, size_t bytes) {
 void ExpectRefused(const TestMapping& mapping, size_t bytes) {
   const KernelEvidence before = KernelEvidence::Of(mapping.all());
   errno = 0;
+  EXPECT_EQ(mpin_check(mapping.page(0), bytes), -1);
+  EXPECT_EQ(os::Errno::Last(), os::Errno(EAGAIN)) << os::Errno::Last().Name();
+  errno = 0;
   EXPECT_EQ(mpin(mapping.page(0), bytes), -1);
   EXPECT_EQ(os::Errno::Last(), os::Errno(EAGAIN)) << os::Errno::Last().Name();
   EXPECT_EQ(KernelEvidence::Of(mapping.all()), before);
