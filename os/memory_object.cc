@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <charconv>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <limits>
@@ -80,6 +81,19 @@ Result<MemoryObject> MemoryObject::Create(const char* name, uint64_t bytes) {
   const Errno error = AddSeals(descriptor.get(), F_SEAL_SHRINK | F_SEAL_GROW);
   if (!error.ok()) return error;
   return MemoryObject(std::move(descriptor), bytes);
+}
+
+Errno MemoryObject::Write(uint64_t offset, const void* from, size_t bytes) const {
+  if (offset > bytes_ || bytes > bytes_ - offset) return Errno(EINVAL);
+  const auto* rest = static_cast<const std::byte*>(from);
+  while (bytes > 0) {
+    const ssize_t written = pwrite(descriptor(), rest, bytes, static_cast<off_t>(offset));
+    if (written < 0) return Errno::Last();
+    rest += written;
+    offset += static_cast<uint64_t>(written);
+    bytes -= static_cast<size_t>(written);
+  }
+  return kSuccess;
 }
 
 Errno MemoryObject::RefuseNewWriters() const { return AddSeals(descriptor(), F_SEAL_FUTURE_WRITE); }

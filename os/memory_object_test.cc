@@ -120,6 +120,37 @@ TEST(MemoryObject, NeitherShrinksNorGrows) {
   EXPECT_LT(pwrite(object.descriptor(), "x", 1, static_cast<off_t>(4 * kPage)), 0);
 }
 
+TEST(MemoryObject, TakesBytesWithoutAMapping) {
+  const MemoryObject object = Make();
+  const std::string bytes(kPage + 2, 'x');
+  ASSERT_EQ(object.Write(kPage - 1, bytes.data(), bytes.size()), kSuccess);
+  std::string whole(4 * kPage, '?');
+  ASSERT_EQ(pread(object.descriptor(), whole.data(), whole.size(), 0),
+            static_cast<ssize_t>(whole.size()));
+  EXPECT_EQ(whole, std::string(kPage - 1, '\0') + bytes + std::string(2 * kPage - 1, '\0'));
+  EXPECT_EQ(object.Write(4 * kPage, bytes.data(), 0), kSuccess);
+}
+
+TEST(MemoryObject, TakesNothingBeyondItsEnd) {
+  const MemoryObject object = Make();
+  const std::string bytes(2 * kPage, 'x');
+  EXPECT_EQ(object.Write(3 * kPage, bytes.data(), kPage + 1), Errno(EINVAL));
+  EXPECT_EQ(object.Write(UINT64_MAX, bytes.data(), kPage), Errno(EINVAL));
+  EXPECT_EQ(object.Write(4 * kPage + 1, bytes.data(), 0), Errno(EINVAL));
+  struct stat status;
+  ASSERT_EQ(fstat(object.descriptor(), &status), 0);
+  EXPECT_EQ(status.st_blocks, 0) << "a part was written";
+}
+
+TEST(MemoryObject, TakesNothingThatCannotBeRead) {
+  const MemoryObject object = Make();
+  const Result<void*> hole = MapPrivate(kPage);
+  ASSERT_TRUE(hole.ok());
+  ASSERT_EQ(mprotect(*hole, kPage, PROT_NONE), 0);
+  EXPECT_EQ(object.Write(0, *hole, kPage), Errno(EFAULT));
+  EXPECT_EQ(UnmapShared(*hole, kPage), kSuccess);
+}
+
 TEST(MemoryObject, OutlivesItsDescriptorInAMapping) {
   char* mapped = nullptr;
   {
@@ -181,6 +212,7 @@ TEST(RefuseNewWriters, RefusesWritableMappingsAndWrites) {
   ASSERT_EQ(object.RefuseNewWriters(), kSuccess);
   EXPECT_EQ(MapError(object.descriptor(), View::kReadWrite), Errno(EPERM));
   EXPECT_EQ(WriteError(object.descriptor()), Errno(EPERM));
+  EXPECT_EQ(object.Write(0, "x", 1), Errno(EPERM));
   char* const view = Mapped(object.descriptor(), 1, View::kReadOnly);
   EXPECT_EQ(*view, 'x');
   EXPECT_NE(mprotect(view, kPage, PROT_READ | PROT_WRITE), 0) << "it can be made writable";

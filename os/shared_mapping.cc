@@ -109,6 +109,13 @@ Result<void*> MapShared(int descriptor, uint64_t offset, size_t bytes, View view
   return mapped;
 }
 
+Result<void*> MapUntouched(int descriptor, uint64_t offset, size_t bytes, View view) {
+  void* const mapped = RawMmap(nullptr, bytes, ProtectionOf(view), MAP_SHARED, descriptor,
+                               static_cast<int64_t>(offset));
+  if (mapped == kMmapFailed) return Errno::Last();
+  return mapped;
+}
+
 Result<void*> MapSysV(int segment, uint64_t offset, size_t bytes, View view, Place place,
                       void* address, const SysVUser* on_behalf_of) {
   const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));

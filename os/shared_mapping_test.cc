@@ -335,6 +335,22 @@ TEST(MapShared, SaysWhatTheDescriptorDoesNotAllow) {
   EXPECT_EQ(*place.at(1), '1');
 }
 
+TEST(MapUntouched, ReadsNothingInAndShowsWhatIsWrittenToTheFile) {
+  const MemoryObject object = *MemoryObject::Create("test", 3 * kPage);
+  const Result<void*> mapped =
+      MapUntouched(object.descriptor(), kPage, 2 * kPage, View::kReadWrite);
+  ASSERT_TRUE(mapped.ok()) << mapped.error().Name();
+  const auto* const view = static_cast<const char*>(*mapped);
+  EXPECT_FALSE(IsReadIn(view, 1));
+  EXPECT_FALSE(IsReadIn(view + kPage, 1));
+  EXPECT_TRUE(IsWritable(view));
+  ASSERT_EQ(object.Write(kPage, "written", 7), kSuccess);
+  EXPECT_FALSE(IsReadIn(view, 1));
+  EXPECT_EQ(std::string(view, 7), "written");
+  EXPECT_EQ(UnmapShared(*mapped, 2 * kPage), kSuccess);
+  EXPECT_EQ(MapUntouched(object.descriptor(), 0, 0, View::kReadOnly).error(), Errno(EINVAL));
+}
+
 TEST(MapShared, NeedsAddressSpace) {
   const MemoryObject large = *MemoryObject::Create("test", uint64_t{1} << 60);
   EXPECT_EQ(MapShared(large.descriptor(), 0, size_t{1} << 60, View::kReadWrite).error(),

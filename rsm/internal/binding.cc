@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <new>
 #include <optional>
@@ -50,6 +51,20 @@ int Pin(void* address, size_t bytes) {
   return Fail(code, "the segment cannot be locked: %s", mpin_error());
 }
 
+// Copies the range to an object, past the object's views: to write to a file costs much less than to touch
+// pages that were mapped just now. By way of a buffer, as pages that only the program has used may be as
+// new to the kernel (docs/design/exported-segments.md).
+os::Errno Fill(const os::MemoryObject& object, const void* from, size_t bytes) {
+  static std::byte buffer[64 << 10];
+  for (size_t done = 0; done < bytes;) {
+    const size_t count = std::min(bytes - done, sizeof(buffer));
+    CopyLive(buffer, static_cast<const std::byte*>(from) + done, count);
+    if (const os::Errno error = object.Write(done, buffer, count); !error.ok()) return error;
+    done += count;
+  }
+  return os::kSuccess;
+}
+
 // Maps a new object with a copy of the range in its place. `out` and `file` are set if that was done, even
 // if it could not be locked then.
 int PutIntoObject(void* address, size_t bytes, std::optional<os::MemoryObject>& out,
@@ -64,15 +79,18 @@ int PutIntoObject(void* address, size_t bytes, std::optional<os::MemoryObject>& 
   const os::Result<os::FileNumber> number = os::FileNumberOf(object->descriptor());
   if (!number.ok()) return FailWith(RSMERR_INSUFFICIENT_MEM, "fstat(2)", number.error());
   const os::Result<void*> view =
-      os::MapShared(object->descriptor(), 0, bytes, os::View::kReadWrite);
+      os::MapUntouched(object->descriptor(), 0, bytes, os::View::kReadWrite);
   if (!view.ok()) return FailWith(RSMERR_INSUFFICIENT_MEM, "mmap(2)", view.error());
   Replacement replacement(*view, bytes);
-  if (const int error = replacement.LockIfPossible(); error != RSM_SUCCESS) return error;
+  if (const int error = replacement.CheckRoom(); error != RSM_SUCCESS) return error;
   {
     os::LiveReplacement place(address, bytes);
     if (const os::Errno error = place.StopWriters(service_threads.load()); !error.ok())
       return FailToStopWriters(error);
-    CopyLive(replacement.view(), address, bytes);
+    if (const os::Errno error = Fill(*object, address, bytes); !error.ok()) {
+      return FailWith(RSMERR_INSUFFICIENT_MEM, "pwrite(2)", error);
+    }
+    replacement.LockIfAdmitted();
     if (const os::Errno error = replacement.MoveTo(place, address); !error.ok()) {
       return FailWith(RSMERR_INSUFFICIENT_MEM, "mremap(2)", error);
     }
@@ -288,8 +306,13 @@ os::Errno MoveBoth(const Binding& binding, void* address, Replacement& old_copy,
   os::Errno error = old_copy.MoveTo(old_place, binding.address);
   if (!error.ok()) return error;
   // Not earlier: who reads at the old place must not see what comes to the new one.
-  CopyLive(object.view(), address, binding.bytes);
-  error = object.MoveTo(new_place, address);
+  // A sealed object takes nothing but by its views.
+  error = Fill(*binding.own, address, binding.bytes);
+  if (error == os::Errno(EPERM)) {
+    CopyLive(object.view(), address, binding.bytes);
+    error = os::kSuccess;
+  }
+  if (error.ok()) error = object.MoveTo(new_place, address);
   if (error.ok()) return error;
   // Too many mappings, as `address` lies within a larger one. Back; if that is too much as well, the
   // program keeps its memory, and importers what they have.

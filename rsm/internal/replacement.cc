@@ -94,14 +94,20 @@ Replacement::~Replacement() {
   if (!has_moved()) (void)os::UnmapShared(view_, bytes_);
 }
 
+int Replacement::CheckRoom() {
+  is_admitted_ = mpin_check(view_, bytes_) == 0;
+  if (is_admitted_ || errno == ENOMEM) return RSM_SUCCESS;
+  return Fail(RSMERR_INSUFFICIENT_MEM, "there is no memory for the segment: %s", mpin_error());
+}
+
+void Replacement::LockIfAdmitted() {
+  is_locked_ = is_admitted_ && os::RealMemory().Lock(PagesOf(view_, bytes_)).ok();
+}
+
 int Replacement::LockIfPossible() {
-  if (mpin(view_, bytes_) != 0) {
-    if (errno == ENOMEM) return RSM_SUCCESS;
-    return Fail(RSMERR_INSUFFICIENT_MEM, "there is no memory for the segment: %s", mpin_error());
-  }
-  (void)mpin_forget(view_, bytes_);
-  is_locked_ = os::RealMemory().Lock(PagesOf(view_, bytes_)).ok();
-  return RSM_SUCCESS;
+  const int error = CheckRoom();
+  if (error == RSM_SUCCESS) LockIfAdmitted();
+  return error;
 }
 
 os::Errno Replacement::MoveTo(os::LiveReplacement& place, void* address) {

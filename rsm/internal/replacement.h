@@ -40,8 +40,12 @@ class Replacement {
   ~Replacement();
 
   void* view() const { return view_; }
-  // INSUFFICIENT_MEM: the machine has no room for it. It checks the limits as mpin(3), and leaves no pins:
+  // Before its pages are made: INSUFFICIENT_MEM where the machine has no room for them.
+  int CheckRoom();
+  // Makes its pages, and locks them if CheckRoom has found that the limit admits it. It leaves no pins:
   // where the memory has been moved away, another thread may map memory of its own, and pin it.
+  void LockIfAdmitted();
+  // Both, one after the other.
   int LockIfPossible();
   os::Errno MoveTo(os::LiveReplacement& place, void* address);
   bool has_moved() const { return address_ != nullptr; }
@@ -51,6 +55,7 @@ class Replacement {
  private:
   void* view_;
   size_t bytes_;
+  bool is_admitted_ = false;
   bool is_locked_ = false;
   void* address_ = nullptr;
 };
