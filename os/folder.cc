@@ -38,8 +38,11 @@ Result<Folder> Folder::Open(const std::string& path) {
 }
 
 Result<Folder> Folder::OpenPrivate(const std::string& path) {
-  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return Errno::Last();
   Result<Folder> folder = Open(path);
+  if (folder.error() == Errno(ENOENT)) {
+    if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return Errno::Last();
+    folder = Open(path);
+  }
   if (folder.ok() && (folder->owner() != geteuid() || (folder->mode() & 0077) != 0)) {
     return Errno(EACCES);
   }

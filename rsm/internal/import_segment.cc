@@ -164,7 +164,7 @@ int ImportSegment::TakeReply(const Reply& reply, std::vector<os::OwnedDescriptor
                 segment_);
   }
   const os::Result<void*> page =
-      os::MapShared(files[0].get(), 0, kConnectionPageBytes, os::View::kReadWrite);
+      os::MapUntouched(files[0].get(), 0, kConnectionPageBytes, os::View::kReadWrite);
   if (!page.ok()) return FailToMap(page.error());
   page_ = static_cast<ConnectionPage*>(*page);
   offset_ = reply.offset;

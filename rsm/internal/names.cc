@@ -37,9 +37,9 @@ std::optional<rsm_memseg_id_t> SegmentOf(const std::string& name) {
 }
 
 // Whether nobody but its owner, who is root or this user, can take another's names away.
-bool IsTrusted(const os::Folder& folder) {
+bool IsTrusted(const os::Folder& folder, uint32_t user) {
   constexpr uint32_t kWritableForOthers = 0022, kSticky = 01000;
-  const bool is_owned = folder.owner() == 0 || folder.owner() == os::CurrentUser();
+  const bool is_owned = folder.owner() == 0 || folder.owner() == user;
   return is_owned && ((folder.mode() & kWritableForOthers) == 0 || (folder.mode() & kSticky) != 0);
 }
 
@@ -54,6 +54,7 @@ int FailToOpen(const std::string& path, os::Errno error) {
 }  // namespace
 
 int Names::Open(std::optional<Names>& names) {
+  const uint32_t user = os::CurrentUser();
   std::string path = os::EnvironmentOf("RSM_FOLDER");
   const bool is_given = !path.empty();
   if (!is_given) path = kAdministratorsFolder;
@@ -61,12 +62,12 @@ int Names::Open(std::optional<Names>& names) {
   const bool is_closed_to_us =
       folder.error() == os::Errno(ENOENT) || folder.error() == os::Errno(EACCES);
   if (!is_given && is_closed_to_us) {
-    path = "/dev/shm/rsm." + std::to_string(os::CurrentUser());
+    path = "/dev/shm/rsm." + std::to_string(user);
     folder = os::Folder::OpenPrivate(path);
   }
-  if (folder.ok() && !IsTrusted(*folder)) folder = os::Errno(EACCES);
+  if (folder.ok() && !IsTrusted(*folder, user)) folder = os::Errno(EACCES);
   if (!folder.ok()) return FailToOpen(path, folder.error());
-  names = Names(std::move(*folder), std::move(path));
+  names = Names(std::move(*folder), std::move(path), user);
   return RSM_SUCCESS;
 }
 
@@ -74,13 +75,12 @@ int Names::Open(std::optional<Names>& names) {
 // listened at yet for a dead one. A folder of several users has a lock for each, which others cannot hold.
 os::Result<os::FolderLock> Names::Lock() const {
   constexpr uint32_t kForOthers = 0077;
-  const uint32_t user = os::CurrentUser();
-  if (folder_.owner() == user && (folder_.mode() & kForOthers) == 0) return folder_.Lock();
-  return folder_.LockFile(LockFileOf(user));
+  if (folder_.owner() == user_ && (folder_.mode() & kForOthers) == 0) return folder_.Lock();
+  return folder_.LockFile(LockFileOf(user_));
 }
 
 int Names::FailToLock(os::Errno error) const {
-  const std::string name = LockFileOf(os::CurrentUser());
+  const std::string name = LockFileOf(user_);
   const os::Result<uint32_t> owner = folder_.OwnerOf(name);
   if (error != os::Errno(EACCES) || !owner.ok()) return FailToOpen(path_, error);
   return Fail(
@@ -93,7 +93,7 @@ int Names::FailToLock(os::Errno error) const {
 bool Names::RemoveLeftOver(const std::string& name) const {
   const os::Result<uint32_t> owner = folder_.OwnerOf(name);
   if (!owner.ok()) return owner.error() == os::Errno(ENOENT);
-  if (*owner != os::CurrentUser()) return false;
+  if (*owner != user_) return false;
   const os::Result<os::PacketConnection> probe =
       os::PacketConnection::Connect(folder_.PathOf(name));
   if (probe.ok()) return false;

@@ -47,7 +47,8 @@ class Names {
   const std::string& path() const { return path_; }
 
  private:
-  Names(os::Folder folder, std::string path) : folder_(std::move(folder)), path_(std::move(path)) {}
+  Names(os::Folder folder, std::string path, uint32_t user)
+      : folder_(std::move(folder)), path_(std::move(path)), user_(user) {}
   int TakeThis(rsm_memseg_id_t segment, os::PacketListener& listener) const;
   os::Result<os::FolderLock> Lock() const;
   int FailToLock(os::Errno error) const;
@@ -56,6 +57,7 @@ class Names {
 
   os::Folder folder_;
   std::string path_;
+  uint32_t user_;  // whom this process runs as, since it was opened
 };
 
 }  // namespace rsm::internal

@@ -169,11 +169,12 @@ class Service {
       self_.began.NotifyAll();
       if (!self_.failed.ok()) return;
     }
-    for (std::vector<uint64_t> ready;;) {
-      ready.clear();
-      self_.queue.Wait(TimeUntilNext(), ready);
+    for (;;) {
+      ready_.clear();
+      self_.queue.Wait(TimeUntilNext(), ready_);
       bool must_retry = false;
-      for (const uint64_t number : ready) {
+      for (size_t i = 0; i < ready_.size(); ++i) {  // it grows by whom they let in
+        const uint64_t number = ready_[i];
         Message message;
         if (const std::shared_ptr<const ConnectionEnd> end = EndOf(number)) {
           message.Receive(end->socket);
@@ -246,7 +247,7 @@ class Service {
     }
     try {
       if (const auto found = self_.publications.find(number); found != self_.publications.end()) {
-        return AcceptAll(found->second);
+        return Accept(found->second);
       }
       if (const auto found = self_.asking.find(number); found != self_.asking.end()) {
         if (message.is_none()) return true;
@@ -269,23 +270,27 @@ class Service {
     }
   }
 
-  bool AcceptAll(const std::shared_ptr<Publication>& publication)
+  // One at a time: the queue tells of the next. It has most likely asked already.
+  bool Accept(const std::shared_ptr<Publication>& publication)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(server_latch) {
-    for (;;) {
-      if (self_.asking.size() >= kAskingMax && !DropOldest()) return false;
-      os::Result<os::PacketConnection> connection = publication->listener.Accept();
-      if (!connection.ok()) return connection.error() == os::Errno(EAGAIN);
-      auto end = std::make_shared<ConnectionEnd>();
-      end->socket = std::move(*connection);
-      end->number = ++self_.last_number;
-      end->since = Clock::now();
-      const uint64_t number = end->number;
-      const int descriptor = end->socket.descriptor();
-      self_.asking.emplace(number, Server::Asking{end, publication});
-      if (self_.queue.Add(descriptor, number).ok()) continue;
+    if (self_.asking.size() >= kAskingMax && !DropOldest()) return false;
+    ready_.reserve(ready_.size() + 1);
+    os::Result<os::PacketConnection> connection = publication->listener.Accept();
+    if (!connection.ok()) return connection.error() == os::Errno(EAGAIN);
+    auto end = std::make_shared<ConnectionEnd>();
+    end->socket = std::move(*connection);
+    end->number = ++self_.last_number;
+    end->since = Clock::now();
+    const uint64_t number = end->number;
+    const int descriptor = end->socket.descriptor();
+    self_.asking.emplace(number, Server::Asking{end, publication});
+    if (self_.queue.Add(descriptor, number).ok()) {
+      ready_.push_back(number);
+    } else {
       self_.asking.erase(number);
       Drop(std::move(end));
     }
+    return true;
   }
 
   void Hear(const Server::Asking& asking, const Message& message)
@@ -371,7 +376,9 @@ class Service {
 
   Server& self_;
   os::DeathWords words_;
-  std::vector<std::shared_ptr<ConnectionEnd>> dropped_;  // of this thread alone
+  // Of this thread alone.
+  std::vector<uint64_t> ready_;
+  std::vector<std::shared_ptr<ConnectionEnd>> dropped_;
 };
 
 // At exit(3), so that no names are left. A forked child has no server.
