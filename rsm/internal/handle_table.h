@@ -1,8 +1,8 @@
 // HandleTable: objects behind handles that callers hold as pointers.
 //
 // A handle is a number, not an address: one that was given back, or never given out, is told from a valid
-// one without touching memory that may be gone. The check costs two atomic additions, takes no latch, and
-// keeps the object from being destroyed while it is used.
+// one without touching memory that may be gone. The check takes no latch and no locked instruction, and keeps
+// the object from being destroyed while it is used (use_lines.h).
 //
 // Thread-safe. A forked child has the parent's table as it was, if nobody was adding or removing then.
 
@@ -21,6 +21,7 @@
 #include "absl/base/thread_annotations.h"
 #include "os/latch.h"
 #include "rsm/internal/generation.h"
+#include "rsm/internal/use_lines.h"
 
 namespace rsm::internal {
 
@@ -33,10 +34,15 @@ class HandleTable {
   class Use {
    public:
     Use() = default;
-    Use(Use&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
+    Use(Use&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)), place_(other.place_) {}
     Use& operator=(Use&&) = delete;
     ~Use() {
-      if (slot_ != nullptr) slot_->state.fetch_sub(1, std::memory_order_release);
+      if (slot_ == nullptr) return;
+      if (place_ != nullptr) [[likely]] {
+        UseLine::End(*place_);
+      } else {
+        slot_->state.fetch_sub(1, std::memory_order_release);
+      }
     }
     explicit operator bool() const { return slot_ != nullptr; }
     T* operator->() const { return slot_->object.get(); }
@@ -46,14 +52,16 @@ class HandleTable {
 
    private:
     friend class HandleTable;
-    explicit Use(Slot* slot) : slot_(slot) {}
+    Use(Slot* slot, UsePlace* place) : slot_(slot), place_(place) {}
     Slot* slot_ = nullptr;
+    UsePlace* place_ = nullptr;  // null: it is counted in the slot
   };
 
   constexpr HandleTable() = default;
 
   // The handle; null: there are too many, or there is no memory.
   void* Add(std::shared_ptr<T> object) {
+    (void)UseLine::Prepare();  // so that it does not hold up who uses the object first
     const os::LatchHolder holder(latch_);
     const size_t index = TakeIndex();
     if (index == kCountMax) return nullptr;
@@ -71,9 +79,14 @@ class HandleTable {
     if (!place.is_one) return Use();
     Slot* const slot = At(place.index);
     if (slot == nullptr) return Use();
-    const uint64_t state = slot->state.fetch_add(1, std::memory_order_acquire);
-    if (state / kGeneration == place.generation) return Use(slot);
-    slot->state.fetch_sub(1, std::memory_order_release);
+    UseLine* const line = UseLine::OfThisThread();
+    UsePlace* const use = line != nullptr ? line->Begin(slot) : nullptr;
+    if (use == nullptr) [[unlikely]]
+      return FindCounted(slot, place.generation);
+    if (slot->state.load(kLoadAfterUse) / kGeneration == place.generation) [[likely]] {
+      return Use(slot, use);
+    }
+    UseLine::End(*use);
     return Use();
   }
 
@@ -86,11 +99,12 @@ class HandleTable {
     do {
       if (state / kGeneration != place.generation) return nullptr;
     } while (
-        !slot->state.compare_exchange_weak(state, state + kGeneration, std::memory_order_acq_rel));
+        !slot->state.compare_exchange_weak(state, state + kGeneration, std::memory_order_seq_cst));
     // Uses are short: who waits holds a share instead. Those of a parent's threads never end.
     const bool is_inherited = slot->process != ProcessGeneration();
-    while (!is_inherited && slot->state.load(std::memory_order_acquire) % kGeneration != 0) {
-      std::this_thread::yield();
+    if (!is_inherited) {
+      UseLine::FenceUses();
+      while (IsUsed(*slot)) std::this_thread::yield();
     }
     std::shared_ptr<T> object = std::move(slot->object);
     slot->object = nullptr;
@@ -103,7 +117,7 @@ class HandleTable {
 
  private:
   // A handle: 4 bits of kind, 16 of index, 32 of generation.
-  static constexpr uint64_t kGeneration = uint64_t{1} << 32;  // below it: users now
+  static constexpr uint64_t kGeneration = uint64_t{1} << 32;  // below it: users that are counted
   static constexpr size_t kChunk = 256, kChunks = 256;
   static constexpr size_t kCountMax = kChunk * kChunks;
   static_assert(kKind > 0 && kKind < 16);
@@ -119,6 +133,17 @@ class HandleTable {
     size_t index;
     uint64_t generation;
   };
+
+  // By two locked additions.
+  static Use FindCounted(Slot* slot, uint64_t generation) {
+    const uint64_t state = slot->state.fetch_add(1, std::memory_order_acquire);
+    if (state / kGeneration == generation) return Use(slot, nullptr);
+    slot->state.fetch_sub(1, std::memory_order_release);
+    return Use();
+  }
+  static bool IsUsed(const Slot& slot) {
+    return slot.state.load(std::memory_order_acquire) % kGeneration != 0 || UseLine::IsUsed(&slot);
+  }
 
   static void* ToHandle(size_t index, uint64_t generation) {
     return reinterpret_cast<void*>((generation << 20) | (index << 4) | kKind);

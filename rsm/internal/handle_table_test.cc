@@ -9,6 +9,9 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "rsm/internal/generation.h"
+#include "rsm/internal/use_lines.h"
+#include "tests/support/child.h"
 
 namespace rsm::internal {
 namespace {
@@ -38,6 +41,31 @@ class HandleTableTest : public testing::Test {
   int ValueOf(const void* handle) const {
     const Table::Use use = table_->Find(handle);
     return use ? use->value : -1;
+  }
+
+  // By another thread, while this one uses it, and another object so many times besides.
+  void RemoveWhatIsUsed(size_t others) {
+    void* const handle = Add(1);
+    void* const other = Add(2);
+    std::atomic<bool> is_removed = false;
+    std::thread remover;
+    {
+      std::vector<Table::Use> before;
+      for (size_t i = 0; i < others; ++i) before.push_back(table_->Find(other));
+      const Table::Use use = table_->Find(handle);
+      ASSERT_TRUE(use);
+      remover = std::thread([&] {
+        const std::shared_ptr<Item> object = table_->Remove(handle);
+        is_removed = true;
+        EXPECT_NE(object, nullptr);
+      });
+      while (table_->Find(handle)) std::this_thread::yield();  // from now on nobody finds it
+      EXPECT_FALSE(is_removed);
+      EXPECT_EQ(use->value, 1);
+    }
+    remover.join();
+    EXPECT_TRUE(is_removed);
+    EXPECT_NE(table_->Remove(other), nullptr);
   }
 
   // Its memory is never freed: this test gives it back.
@@ -136,24 +164,69 @@ TEST_F(HandleTableTest, KeepsASharedObjectThatIsRemoved) {
   EXPECT_EQ(shared->value, 1);
 }
 
+// A thread has room for some uses in a line of its own; those beyond are counted in the table.
 TEST_F(HandleTableTest, WaitsWithRemovalUntilNobodyUsesTheObject) {
+  for (const size_t others : {0u, 1u, 3u, 4u, 9u}) RemoveWhatIsUsed(others);
+}
+
+// Those of a thread that has ended, and has given its line to another one, do not come back.
+TEST_F(HandleTableTest, IsUsedByOneThreadAfterTheOther) {
   void* const handle = Add(1);
-  std::atomic<bool> is_removed = false;
-  std::thread remover;
-  {
-    const Table::Use use = table_->Find(handle);
-    ASSERT_TRUE(use);
-    remover = std::thread([&] {
-      const std::shared_ptr<Item> object = table_->Remove(handle);
-      is_removed = true;
-      EXPECT_NE(object, nullptr);
-    });
-    while (table_->Find(handle)) std::this_thread::yield();  // from now on nobody finds it
-    EXPECT_FALSE(is_removed);
-    EXPECT_EQ(use->value, 1);
+  std::set<const UseLine*> lines;
+  for (int i = 0; i < 100; ++i) {
+    std::thread([&] {
+      EXPECT_EQ(ValueOf(handle), 1);
+      lines.insert(UseLine::OfThisThread());
+    }).join();
   }
-  remover.join();
-  EXPECT_TRUE(is_removed);
+  EXPECT_EQ(lines.size(), 1u);
+  EXPECT_FALSE(lines.contains(nullptr));
+  EXPECT_NE(table_->Remove(handle), nullptr);
+}
+
+// By a variable of the thread that is destroyed after the thread's line was given back.
+TEST_F(HandleTableTest, IsUsedWhileAThreadEnds) {
+  struct Late {
+    ~Late() {
+      EXPECT_EQ(UseLine::OfThisThread(), nullptr);
+      const Table::Use use = table->Find(handle);
+      EXPECT_TRUE(use && use->value == 1);
+    }
+    Table* table = nullptr;
+    void* handle = nullptr;
+  };
+  void* const handle = Add(1);
+  std::thread([&] {
+    thread_local Late late;
+    late.table = table_;
+    late.handle = handle;
+    EXPECT_EQ(ValueOf(handle), 1);
+  }).join();
+  EXPECT_NE(table_->Remove(handle), nullptr);
+}
+
+// A parent's threads use nothing there, whatever they used when it was forked.
+TEST_F(HandleTableTest, IsUsedInAForkedChild) {
+  void* const handle = Add(1);
+  std::atomic<bool> is_used = false, stop = false;
+  std::thread user([&] {
+    const Table::Use one = table_->Find(handle);
+    is_used = true;
+    while (!stop) std::this_thread::yield();
+  });
+  while (!is_used) std::this_thread::yield();
+  test_support::RunInChild([&] {
+    process_generation.fetch_add(1);
+    void* const fresh = Add(2);
+    EXPECT_EQ(ValueOf(fresh), 2);
+    EXPECT_NE(UseLine::OfThisThread(), nullptr);
+    EXPECT_NE(table_->Remove(fresh), nullptr);
+    EXPECT_EQ(ValueOf(handle), 1);
+    EXPECT_NE(table_->Remove(handle), nullptr);
+  });
+  stop = true;
+  user.join();
+  EXPECT_NE(table_->Remove(handle), nullptr);
 }
 
 TEST_F(HandleTableTest, MovesAUse) {
