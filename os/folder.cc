@@ -9,9 +9,12 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <memory>
+#include <optional>
+#include <string_view>
 #include <utility>
+
+#include "os/line_reader.h"
 
 namespace os {
 namespace {
@@ -110,12 +113,12 @@ std::string EnvironmentOf(const char* name) {
 
 // umask(2) can only be read by setting it, which other threads would see.
 uint32_t FileCreationMask() {
-  std::ifstream status("/proc/thread-self/status");
-  for (std::string line; std::getline(status, line);) {
-    constexpr std::string_view kField = "Umask:";
-    if (line.starts_with(kField)) {
-      return static_cast<uint32_t>(std::strtoul(line.c_str() + kField.size(), nullptr, 8)) & 0777;
-    }
+  LineReader status("/proc/thread-self/status");
+  while (const std::optional<std::string_view> line = status.Next()) {
+    const std::optional<std::string_view> text = ValueOf(*line, "Umask");
+    if (!text) continue;
+    const std::optional<uint64_t> mask = ParseNumber(*text, 8);
+    if (mask) return static_cast<uint32_t>(*mask) & 0777;
   }
   return 0077;  // it cannot be told
 }
