@@ -43,8 +43,8 @@ struct SysVUser {
 Result<void*> MapSysV(int segment, uint64_t offset, size_t bytes, View view,
                       Place place = Place::kAnywhere, void* address = nullptr,
                       const SysVUser* on_behalf_of = nullptr);
-// As MapShared at any place, and reads nothing in: for who fills the file by write(2) before the pages are
-// touched.
+// As MapShared at any place, and reads nothing in: for who touches the pages anyhow, or fills the file by
+// write(2) first.
 Result<void*> MapUntouched(int descriptor, uint64_t offset, size_t bytes, View view);
 // The namespace in which numbers of such segments mean something (ipc_namespaces(7)), told from others; 0:
 // it cannot be told.

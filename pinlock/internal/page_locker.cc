@@ -83,6 +83,7 @@ os::Errno PageLocker::Check(uintptr_t address, size_t bytes, Failure& failure) {
   const os::Result<os::PageRange> range = PagesOf({address, bytes}, Operation::kCheck, failure);
   if (!range.ok()) return range.error();
   const TableHolder holder(state_);
+  RetryResidual();
   if (state_.table.SurveyOf(*range).full()) {
     return FailAtFirst(Cause::kCountFull, *range, LockTable::kMaxCount, failure);
   }

@@ -1,6 +1,10 @@
 #include "rsm/internal/handle_table.h"
 
+#include <sys/syscall.h>
+
+#include <array>
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -9,9 +13,12 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "pinlock/testing.h"
 #include "rsm/internal/generation.h"
 #include "rsm/internal/use_lines.h"
 #include "tests/support/child.h"
+#include "tests/support/forbid_syscalls.h"
+#include "tests/support/sanitizer.h"
 
 namespace rsm::internal {
 namespace {
@@ -227,6 +234,24 @@ TEST_F(HandleTableTest, IsUsedInAForkedChild) {
   stop = true;
   user.join();
   EXPECT_NE(table_->Remove(handle), nullptr);
+}
+
+// As in a container that forbids membarrier(2), which is asked for it once.
+TEST_F(HandleTableTest, IsUsedWithoutAProcessBarrier) {
+  test_support::RunInChild([this] {
+    test_support::ForbidSyscalls(std::array<long, 1>{SYS_membarrier}, EPERM);
+    if (IsSkipped()) return;
+    process_generation.fetch_add(1);
+    void* const handle = Add(1);
+    EXPECT_EQ(ValueOf(handle), 1);
+    EXPECT_EQ(UseLine::OfThisThread(), nullptr);
+    if (!test_support::kThreadSanitizer) {
+      EXPECT_NO_SYSCALLS(EXPECT_EQ(ValueOf(handle), 1));
+    }
+    EXPECT_NE(table_->Remove(handle), nullptr);
+    EXPECT_EQ(ValueOf(handle), -1);
+    for (const size_t others : {0u, 5u}) RemoveWhatIsUsed(others);
+  });
 }
 
 TEST_F(HandleTableTest, MovesAUse) {

@@ -57,7 +57,7 @@ class Names {
 
   os::Folder folder_;
   std::string path_;
-  uint32_t user_;  // whom this process runs as, since it was opened
+  uint32_t user_;  // this process' when it was opened
 };
 
 }  // namespace rsm::internal

@@ -8,7 +8,7 @@ namespace rsm::internal {
 
 constinit std::atomic<UseLine*> UseLine::first_ = nullptr;
 
-// Gives the line back when the thread ends. Until then it may be asked for again, by what ends later.
+// Gives the line back when the thread ends. What ends after it gets none.
 class UseLineOwner {
  public:
   ~UseLineOwner() {
@@ -28,12 +28,15 @@ namespace {
 thread_local UseLineOwner line_owner;
 }  // namespace
 
+// Asked once in a process: where it is refused, a use would enter the kernel each time to hear that again.
 bool UseLine::Prepare() {
-  static constinit std::atomic<uint32_t> prepared = 0;  // the process that has done so
-  if (prepared.load(std::memory_order_acquire) == ProcessGeneration()) return true;
-  if (!os::PrepareProcessBarrier()) return false;
-  prepared.store(ProcessGeneration(), std::memory_order_release);
-  return true;
+  static constinit std::atomic<uint32_t> prepared_in = 0, refused_in = 0;  // processes
+  const uint32_t process = ProcessGeneration();
+  if (prepared_in.load(std::memory_order_acquire) == process) return true;
+  if (refused_in.load(std::memory_order_relaxed) == process) return false;
+  const bool is_prepared = os::PrepareProcessBarrier();
+  (is_prepared ? prepared_in : refused_in).store(process, std::memory_order_release);
+  return is_prepared;
 }
 
 UseLine* UseLine::Claim() {
@@ -68,7 +71,8 @@ void UseLine::FenceUses() {
 bool UseLine::IsUsed(const void* object) {
   for (const UseLine* line = first_.load(std::memory_order_seq_cst); line != nullptr;
        line = line->next_) {
-    if (line->owner_.load(std::memory_order_seq_cst) != ProcessGeneration()) continue;
+    const uint32_t owner = line->owner_.load(std::memory_order_seq_cst);
+    if (owner != 0 && owner != ProcessGeneration()) continue;  // of a parent's thread
     for (const UsePlace& place : line->places_) {
       if (place.load(std::memory_order_seq_cst) == object) return true;
     }

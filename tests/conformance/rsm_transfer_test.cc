@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "pinlock/testing.h"
 #include "rsm/rsmapi.h"
+#include "tests/support/sanitizer.h"
 #include "tests/support/test_mapping.h"
 #include "tests/support/test_segment.h"
 
@@ -75,6 +77,31 @@ class RsmTransfer : public test_support::RsmTest {
   rsm_memseg_id_t number_ = 0;
   Import remote_;
 };
+
+// --- What they cost -----------------------------------------------------------------------------
+
+TEST_F(RsmTransfer, NeitherFaultsNorEntersTheKernel) {
+  if (test_support::kThreadSanitizer || test_support::kAddressSanitizer) {
+    GTEST_SKIP() << "the sanitizer's own memory takes faults, and its runtime enters the kernel";
+  }
+  std::vector<char> bytes(PageSize(), 'x');
+  uint64_t word = 7;
+  const auto failures = [&] {
+    int failed = 0;
+    for (off_t offset = 0; offset < kEnd; offset += static_cast<off_t>(PageSize())) {
+      failed += GetInto(offset, bytes.data(), PageSize()) != RSM_SUCCESS ? 1 : 0;
+      failed += PutFrom(offset, bytes.data(), PageSize()) != RSM_SUCCESS ? 1 : 0;
+      failed += Words<uint64_t>::kGet(remote_.get(), offset, &word, 1) != RSM_SUCCESS ? 1 : 0;
+      failed += Words<uint64_t>::kPut(remote_.get(), offset, &word, 1) != RSM_SUCCESS ? 1 : 0;
+    }
+    return failed;
+  };
+  ASSERT_EQ(failures(), 0);
+  int failed = 0;
+  EXPECT_NO_PAGE_FAULTS(failed += failures());
+  EXPECT_NO_SYSCALLS(failed += failures());
+  EXPECT_EQ(failed, 0);
+}
 
 // --- Bytes --------------------------------------------------------------------------------------
 
