@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstring>
 #include <new>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -44,35 +45,49 @@ void SetIfReady(const Polled& polled) {
   if (polled.source->HasSignal() || polled.source->State() != RSM_SUCCESS) polled.event.Set();
 }
 
-// Waits until something may have changed at one of them.
-void WaitForAny(const Bridge& self, uint32_t seen,
-                const std::vector<std::shared_ptr<Polled>>& list) {
-  std::vector<os::WaitWord> words = {{&self.changes, seen}};
+// What the thread waits for. It keeps its memory, and takes and gives back that of the list with the latch
+// held: what a thread that forks has no latch for should not be in an allocator then, of which not all are
+// made for it.
+struct Waiting {
+  Waiting() {
+    words.reserve(os::kWaitWordsMax);
+    owners.reserve(os::kWaitWordsMax);
+  }
+  std::vector<std::shared_ptr<Polled>> list;
+  std::vector<os::WaitWord> words;
   WordOwners owners;
+};
+
+// Waits until something may have changed at one of them.
+void WaitForAny(const Bridge& self, uint32_t seen, Waiting& waiting) {
+  const auto& list = waiting.list;
+  waiting.words.assign({{&self.changes, seen}});
   bool all = true;
   for (const std::shared_ptr<Polled>& polled : list) {
-    const size_t room = os::kWaitWordsMax - words.size();
-    all = (room > 0 && polled->source->AppendWords(room, words, owners)) && all;
+    const size_t room = os::kWaitWordsMax - waiting.words.size();
+    all = (room > 0 && polled->source->AppendWords(room, waiting.words, waiting.owners)) && all;
   }
   for (const std::shared_ptr<Polled>& polled : list) SetIfReady(*polled);
   const auto deadline = all ? std::chrono::steady_clock::time_point::max()
                             : std::chrono::steady_clock::now() + kTimeToLookAgain;
-  (void)os::WaitForChange(words, deadline);
-  owners.clear();
+  (void)os::WaitForChange(waiting.words, deadline);
+  waiting.owners.clear();
   for (const std::shared_ptr<Polled>& polled : list) polled->source->StopWaiting();
 }
 
 void Serve(Bridge& self) {
+  std::optional<Waiting> waiting;
   for (;;) {
     try {
+      if (!waiting) waiting.emplace();
       const uint32_t seen = self.changes.load(std::memory_order_acquire);
-      std::vector<std::shared_ptr<Polled>> list;
       {
         const os::LatchHolder holder(poll_latch);
-        list = self.list;
+        waiting->list = self.list;
       }
-      WaitForAny(self, seen, list);
+      WaitForAny(self, seen, *waiting);
     } catch (const std::bad_alloc&) {
+      if (waiting) waiting->owners.clear();
       std::this_thread::sleep_for(kTimeToLookAgain);
     }
   }

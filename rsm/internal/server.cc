@@ -175,12 +175,12 @@ class Service {
       bool must_retry = false;
       for (size_t i = 0; i < ready_.size(); ++i) {  // it grows by whom they let in
         const uint64_t number = ready_[i];
-        Message message;
+        message_.bytes = os::Errno(ETIMEDOUT);
         if (const std::shared_ptr<const ConnectionEnd> end = EndOf(number)) {
-          message.Receive(end->socket);
+          message_.Receive(end->socket);
         }
         const os::LatchHolder holder(server_latch);
-        must_retry = !Handle(number, message) || must_retry;
+        must_retry = !Handle(number, message_) || must_retry;
       }
       std::vector<os::PacketListener> closing;
       {
@@ -376,8 +376,10 @@ class Service {
 
   Server& self_;
   os::DeathWords words_;
-  // Of this thread alone.
+  // Of this thread alone. They keep their memory: what a thread that forks has no latch for should not be
+  // in an allocator then, of which not all are made for it.
   std::vector<uint64_t> ready_;
+  Message message_;
   std::vector<std::shared_ptr<ConnectionEnd>> dropped_;
 };
 
