@@ -33,6 +33,9 @@ struct Bridge {
   std::thread thread;
   std::atomic<uint32_t> changes = 0;  // of the list
   std::vector<std::shared_ptr<Polled>> list;
+  // Awaited by who starts the thread, so that no fork finds it on its way there.
+  bool is_ready = false;
+  os::LatchCondition began;
 };
 constinit Bridge* bridge ABSL_GUARDED_BY(poll_latch) = nullptr;
 
@@ -75,8 +78,20 @@ void WaitForAny(const Bridge& self, uint32_t seen, Waiting& waiting) {
   for (const std::shared_ptr<Polled>& polled : list) polled->source->StopWaiting();
 }
 
+// Whether there is memory for it by now or not.
+void SayThatItHasBegun(Bridge& self) {
+  const os::LatchHolder holder(poll_latch);
+  self.is_ready = true;
+  self.began.NotifyAll();
+}
+
 void Serve(Bridge& self) {
   std::optional<Waiting> waiting;
+  try {
+    waiting.emplace();
+  } catch (const std::bad_alloc&) {  // later
+  }
+  SayThatItHasBegun(self);
   for (;;) {
     try {
       if (!waiting) waiting.emplace();
@@ -123,6 +138,7 @@ int GetPollDescriptor(const std::shared_ptr<SignalSource>& source, int& descript
     }
     bridge = self;
     service_threads.fetch_add(1);
+    while (!self->is_ready) self->began.Wait(poll_latch);
   }
   if (bridge->list.size() >= kPolledMax) {
     return Fail(RSMERR_INSUFFICIENT_RESOURCES,
