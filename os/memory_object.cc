@@ -85,10 +85,11 @@ Result<MemoryObject> MemoryObject::Create(const char* name, uint64_t bytes) {
 
 Errno MemoryObject::Write(uint64_t offset, const void* from, size_t bytes) const {
   if (offset > bytes_ || bytes > bytes_ - offset) return Errno(EINVAL);
+  if (!FileMayHave(offset + bytes)) return Errno(EFBIG);
   const auto* rest = static_cast<const std::byte*>(from);
   while (bytes > 0) {
     const ssize_t written = pwrite(descriptor(), rest, bytes, static_cast<off_t>(offset));
-    if (written < 0) return Errno::Last();
+    if (written <= 0) return written < 0 ? Errno::Last() : Errno(EIO);
     rest += written;
     offset += static_cast<uint64_t>(written);
     bytes -= static_cast<size_t>(written);

@@ -32,8 +32,8 @@ class MemoryObject {
   uint64_t bytes() const { return bytes_; }
 
   // As pwrite(2): no mapping of it is touched, or has to be there. EINVAL: they reach beyond its end.
-  // EPERM: it refuses new writers. EFAULT: a part of `from` cannot be read. ENOMEM, ENOSPC: no
-  // memory. After an error some of the bytes may be there.
+  // EFBIG: beyond RLIMIT_FSIZE, as it is now. EPERM: it refuses new writers. EFAULT: a part of
+  // `from` cannot be read. ENOMEM, ENOSPC: no memory. After an error some of the bytes may be there.
   Errno Write(uint64_t offset, const void* from, size_t bytes) const;
 
   // From now on nobody can begin to write to it: neither by a new mapping nor by write(2). Mappings

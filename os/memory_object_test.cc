@@ -180,6 +180,13 @@ TEST(MemoryObject, StaysBelowTheLimitOnFiles) {
     EXPECT_EQ(MemoryObject::Create("test", 4 * kPage).error(), kSuccess);
     EXPECT_EQ(MemoryObject::Create("test", 5 * kPage).error(), Errno(EFBIG));
   });
+  test_support::RunInChild([] {
+    const MemoryObject object = Make();
+    const rlimit limit{kPage, kPage};
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    EXPECT_EQ(object.Write(kPage - 1, "x", 1), kSuccess);
+    EXPECT_EQ(object.Write(kPage - 1, "xx", 2), Errno(EFBIG));
+  });
 }
 
 TEST(MemoryObject, NeedsADescriptor) {

@@ -306,13 +306,11 @@ os::Errno MoveBoth(const Binding& binding, void* address, Replacement& old_copy,
   os::Errno error = old_copy.MoveTo(old_place, binding.address);
   if (!error.ok()) return error;
   // Not earlier: who reads at the old place must not see what comes to the new one.
-  // A sealed object takes nothing but by its views.
-  error = Fill(*binding.own, address, binding.bytes);
-  if (error == os::Errno(EPERM)) {
+  // By a view that is there already, where the object is sealed, or RLIMIT_FSIZE has become lower.
+  if (!Fill(*binding.own, address, binding.bytes).ok()) {
     CopyLive(object.view(), address, binding.bytes);
-    error = os::kSuccess;
   }
-  if (error.ok()) error = object.MoveTo(new_place, address);
+  error = object.MoveTo(new_place, address);
   if (error.ok()) return error;
   // Too many mappings, as `address` lies within a larger one. Back; if that is too much as well, the
   // program keeps its memory, and importers what they have.

@@ -1,7 +1,10 @@
 // Bindings that move to other memory, and what they need.
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <string>
 #include <thread>
@@ -50,6 +53,52 @@ TEST_F(RebindTest, BindsOtherMemoryToTheSameObject) {
   EXPECT_EQ(Other().pins_min, 1u);
   UnbindIt(bound_);
   EXPECT_EQ(LockedBytes(), 0u);
+}
+
+// The object is written to, and beyond the limit on files that is a signal that ends the process.
+TEST_F(RebindTest, GoesOnWhereTheLimitOnFilesWasLoweredMeanwhile) {
+  RunInChild([this] {
+    ASSERT_TRUE(Succeeds(BindAt(mapping_.page(0), kPages, bound_)));
+    const Importer importer(bound_);
+    const std::string there = Other().contents;
+    const rlimit limit{PageSize(), PageSize()};
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0) << std::strerror(errno);
+    ASSERT_TRUE(Succeeds(RebindTo(bound_, other_.page(0))));
+    EXPECT_EQ(importer.text(), there);
+    UnbindIt(bound_);
+  });
+}
+
+TEST_F(RebindTest, GoesOnWhereTheObjectIsSealed) {
+  ASSERT_TRUE(Succeeds(BindAt(mapping_.page(0), kPages, bound_)));
+  const Importer importer(bound_);
+  const std::string there = Other().contents;
+  {
+    const os::LatchHolder holder(MemoryLatch());
+    ASSERT_TRUE(RefuseNewWriters(bound_));
+  }
+  ASSERT_TRUE(Succeeds(RebindTo(bound_, other_.page(0))));
+  EXPECT_EQ(importer.text(), there);
+  UnbindIt(bound_);
+}
+
+// Its contents go to the object piece by piece.
+TEST(Rebind, OfMuchMemoryCopiesAllOfIt) {
+  constexpr size_t kMany = 40;
+  const TestMapping one(kMany), other(kMany);
+  test_support::FillPages(one, kMany, "one ");
+  test_support::FillPages(other, kMany, "other ");
+  const size_t bytes = kMany * PageSize();
+  const std::string in_one = test_support::TextOf(one.page(0), bytes);
+  const std::string in_other = test_support::TextOf(other.page(0), bytes);
+  BoundRange bound;
+  ASSERT_TRUE(Succeeds(BindAt(one.page(0), kMany, bound)));
+  const Importer importer(bound);
+  EXPECT_TRUE(importer.text() == in_one) << "not what was exported";
+  ASSERT_TRUE(Succeeds(RebindTo(bound, other.page(0))));
+  EXPECT_TRUE(importer.text() == in_other) << "not what it was bound to";
+  EXPECT_TRUE(test_support::TextOf(one.page(0), bytes) == in_one) << "not what was there";
+  UnbindIt(bound);
 }
 
 TEST_F(RebindTest, IsRefusedToAPartAndWhereAnotherSegmentIsBound) {
