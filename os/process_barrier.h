@@ -9,7 +9,19 @@
 #ifndef OS_PROCESS_BARRIER_H_
 #define OS_PROCESS_BARRIER_H_
 
+#include <atomic>
+
+#include "os/thread_sanitizer.h"
+
 namespace os {
+
+// How the frequent side stores its own word, and loads the other one after that. ThreadSanitizer knows no
+// such barrier: for it both sides have fences of the language.
+inline constexpr bool kBarrierIsSeen = OS_THREAD_SANITIZER == 0;
+inline constexpr std::memory_order kStoreBeforeLoad =
+    kBarrierIsSeen ? std::memory_order_release : std::memory_order_seq_cst;
+inline constexpr std::memory_order kLoadAfterStore =
+    kBarrierIsSeen ? std::memory_order_acquire : std::memory_order_seq_cst;
 
 // Makes ProcessBarrier() usable in this process. False where the kernel (older than 4.14) or a
 // sandbox has no membarrier(2). May be called again; a forked child needs a call of its own.

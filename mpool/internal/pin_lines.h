@@ -29,17 +29,14 @@
 #include <span>
 
 #include "mpool/internal/frame.h"
+#include "os/process_barrier.h"
 #include "os/thread_id.h"
 #include "os/thread_sanitizer.h"
 
 namespace mpool::internal {
 
-// ThreadSanitizer knows no process barrier: for it both sides use fences of the language.
-inline constexpr bool kFullFences = OS_THREAD_SANITIZER != 0;
-inline constexpr std::memory_order kSlotStore =
-    kFullFences ? std::memory_order_seq_cst : std::memory_order_release;
-inline constexpr std::memory_order kLoadAfterSlotStore =
-    kFullFences ? std::memory_order_seq_cst : std::memory_order_acquire;
+inline constexpr std::memory_order kSlotStore = os::kStoreBeforeLoad;
+inline constexpr std::memory_order kLoadAfterSlotStore = os::kLoadAfterStore;
 
 using PinSlot = std::atomic<uint32_t>;
 inline constexpr uint32_t kSlotFrameMask = (uint32_t{1} << 29) - 1;

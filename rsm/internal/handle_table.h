@@ -20,6 +20,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "os/latch.h"
+#include "os/process_barrier.h"
 #include "rsm/internal/generation.h"
 #include "rsm/internal/use_lines.h"
 
@@ -83,7 +84,7 @@ class HandleTable {
     UsePlace* const use = line != nullptr ? line->Begin(slot) : nullptr;
     if (use == nullptr) [[unlikely]]
       return FindCounted(slot, place.generation);
-    if (slot->state.load(kLoadAfterUse) / kGeneration == place.generation) [[likely]] {
+    if (slot->state.load(os::kLoadAfterStore) / kGeneration == place.generation) [[likely]] {
       return Use(slot, use);
     }
     UseLine::End(*use);

@@ -65,7 +65,7 @@ UseLine* UseLine::Claim() {
 
 void UseLine::FenceUses() {
   // Where it cannot be prepared no thread has a line.
-  if (!kUsesAreFenced && Prepare()) os::ProcessBarrier();
+  if (os::kBarrierIsSeen && Prepare()) os::ProcessBarrier();
 }
 
 bool UseLine::IsUsed(const void* object) {

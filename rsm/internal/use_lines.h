@@ -17,17 +17,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "os/thread_sanitizer.h"
+#include "os/process_barrier.h"
 #include "rsm/internal/generation.h"
 
 namespace rsm::internal {
-
-// ThreadSanitizer knows no process barrier: for it both sides use fences of the language.
-inline constexpr bool kUsesAreFenced = OS_THREAD_SANITIZER != 0;
-inline constexpr std::memory_order kUseStore =
-    kUsesAreFenced ? std::memory_order_seq_cst : std::memory_order_release;
-inline constexpr std::memory_order kLoadAfterUse =
-    kUsesAreFenced ? std::memory_order_seq_cst : std::memory_order_acquire;
 
 using UsePlace = std::atomic<const void*>;
 
@@ -49,14 +42,14 @@ class alignas(64) UseLine {
   UsePlace* Begin(const void* object) {
     for (UsePlace& place : places_) {
       if (place.load(std::memory_order_relaxed) != nullptr) continue;
-      place.store(object, kUseStore);
+      place.store(object, os::kStoreBeforeLoad);
       std::atomic_signal_fence(std::memory_order_seq_cst);
       return &place;
     }
     return nullptr;
   }
   // Any thread's.
-  static void End(UsePlace& place) { place.store(nullptr, kUseStore); }
+  static void End(UsePlace& place) { place.store(nullptr, os::kStoreBeforeLoad); }
 
   // What Claim needs of the kernel; false: there is none. The first time takes some milliseconds where the
   // process has other threads.
