@@ -69,7 +69,7 @@ int mpin(void *addr, size_t len);
  * Whether mpin() of the range would be refused now, and why: for memory that is about to be filled
  * by other means than its own addresses, as read(2) or write(2) to what it maps, which takes the
  * room before the lock does. Returns 0, or -1 with errno as mpin(); of what only an attempt shows
- * (ENOSPC, the end of a file, vm.max_map_count) it does not tell. Changes nothing, and promises
+ * (ENOSPC, the end of a file, vm.max_map_count) it does not tell. Pins nothing, and promises
  * nothing: other threads and processes take room and locks as well. Enters the kernel.
  */
 int mpin_check(void *addr, size_t len);
