@@ -30,6 +30,9 @@ constexpr double kCreateMax = 12;
 constexpr double kPublishMaxNs = 150e3;
 
 enum class Threads { kOne, kTwo };
+// Of the memory that is exported: written to just now, or not since it was mapped, as it is new again since
+// the last segment has gone.
+enum class Memory { kUsed, kNew };
 
 // A thread that sleeps while it exists.
 class Bystander {
@@ -68,12 +71,12 @@ double MedianNs(std::chrono::nanoseconds slice, Measure measure) {
   return Median(std::move(values));
 }
 
-double CreateNs(uint64_t bytes, Threads threads, std::chrono::nanoseconds slice) {
+double CreateNs(uint64_t bytes, Threads threads, Memory memory, std::chrono::nanoseconds slice) {
   const Controller controller;
   const Area area(bytes / PageSize(), Area::Fill::kResident);
   const Bystander bystander(threads);
   return MedianNs(slice, [&] {
-    std::memset(area.page(0), 1, area.bytes());  // it is new again since the last segment has gone
+    if (memory == Memory::kUsed) std::memset(area.page(0), 1, area.bytes());
     benchmark::ClobberMemory();
     const double begin = ThreadCpuNs();
     const Export segment(controller.get(), area.page(0), area.bytes());
@@ -222,11 +225,11 @@ Figure CreateFigure(const SegmentScale& scale, const char* name, const char* wha
 }
 
 Figure WarmCreateFigure(const SegmentScale& scale, const char* name, const char* what,
-                        Threads threads) {
+                        Threads threads, Memory memory = Memory::kUsed) {
   Figure figure = CreateFigure(scale, name, what, threads);
   figure.bounds = {{Bound::Of::kOursToBare, kCreateMax}};
   figure.prepare = [=, bytes = scale.segment_bytes, slice = scale.slice] {
-    return InTurn([=] { return InChild([=] { return CreateNs(bytes, threads, slice); }); },
+    return InTurn([=] { return InChild([=] { return CreateNs(bytes, threads, memory, slice); }); },
                   WarmCopies(bytes, slice));
   };
   return figure;
@@ -237,8 +240,11 @@ Figure FreshCreateFigure(const SegmentScale& scale) {
   Figure figure = CreateFigure(scale, "create/new", "one thread, against memcpy into new memory",
                                Threads::kOne);
   figure.prepare = [bytes = scale.segment_bytes, slice = scale.slice] {
-    return InTurn([=] { return InChild([=] { return CreateNs(bytes, Threads::kOne, slice); }); },
-                  [=] { return InChild([=] { return FreshCopyNs(bytes, slice); }); });
+    return InTurn(
+        [=] {
+          return InChild([=] { return CreateNs(bytes, Threads::kOne, Memory::kUsed, slice); });
+        },
+        [=] { return InChild([=] { return FreshCopyNs(bytes, slice); }); });
   };
   return figure;
 }
@@ -268,6 +274,8 @@ std::vector<Figure> SegmentFigures(const SegmentScale& scale) {
       WarmCreateFigure(scale, "create/alone", "one thread, against memcpy", Threads::kOne),
       WarmCreateFigure(scale, "create/thread", "beside another thread, against memcpy",
                        Threads::kTwo),
+      WarmCreateFigure(scale, "create/cold", "one thread, memory not touched since it was mapped",
+                       Threads::kOne, Memory::kNew),
       FreshCreateFigure(scale),
       PublishFigure("publish/4KiB", "4 KiB", 4096, scale.slice),
       PublishFigure("publish/1MiB", size.c_str(), scale.segment_bytes, scale.slice),
